@@ -1,0 +1,35 @@
+"""How pvprep stops: every way out is a PvprepError, with words for a person and an exit status."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Exit(enum.IntEnum):
+    """Exit statuses, as pvprep(8) documents them."""
+
+    DONE = 0
+    NOT_READY = 1
+    USAGE = 2
+    PUT_BACK = 3
+    HALF_WAY = 4
+
+
+class PvprepError(Exception):
+    """Something a person has to know: what was found and where; the hint says what to do.
+
+    The status is what the process exits with if nobody handles the error sooner.
+    """
+
+    def __init__(self, message: str, hint: str = "", status: Exit = Exit.PUT_BACK) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.status = status
+
+
+class UsageError(PvprepError):
+    """The command line asks for something that does not exist or does not fit together."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint, Exit.USAGE)

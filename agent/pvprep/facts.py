@@ -1,0 +1,192 @@
+"""Facts about a guest: frozen, in the field's terms, free of decisions.
+
+Only `survey` makes them; steps, plan, pygrub and domu read them. Sizes are bytes unless a name says
+otherwise; paths are absolute inside the guest.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Optional
+
+
+@dataclass(frozen=True)
+class Distro:
+    """What os-release(5) says, by way of the distro library."""
+
+    id: str
+    version: str = ""
+    codename: str = ""
+    name: str = ""
+    like: tuple[str, ...] = ()
+
+    @property
+    def family(self) -> str:
+        """`debian`, or an empty string where no package manager that pvprep knows is used."""
+        return "debian" if {"debian", "ubuntu"} & {self.id, *self.like} else ""
+
+
+class Virt(enum.Enum):
+    """How the system runs now."""
+
+    NONE = "none"
+    XEN_HVM = "xen-hvm"
+    XEN_PVHVM = "xen-pvhvm"
+    XEN_PV = "xen-pv"
+    XEN_PVH = "xen-pvh"
+    XEN_DOM0 = "xen-dom0"
+    OTHER = "other"
+    UNKNOWN = "unknown"  # a tree that does not run
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The (virtual) machine under the guest; None and "" where a tree does not tell.
+
+    userland: Debian architecture name of the guest's user space (`dpkg --print-architecture`).
+    """
+
+    virt: Virt
+    userland: str = ""
+    hypervisor: str = ""
+    hostname: str = ""
+    uuid: str = ""
+    memory_mib: Optional[int] = None
+    vcpus: Optional[int] = None
+    firmware: str = ""  # "bios", "uefi" or ""
+    init: str = ""  # "systemd", "sysvinit", "upstart" or ""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A partition, or a whole disk that holds a file system (number 0)."""
+
+    name: str
+    number: int
+    start: int = 0
+    size: int = 0
+    fstype: str = ""
+    uuid: str = ""
+    label: str = ""
+    partuuid: str = ""
+    type: str = ""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A whole disk under its kernel name (`sda`, `nvme0n1`, `cciss/c0d0`), in guest order."""
+
+    name: str
+    size: int = 0
+    table: str = ""  # "dos", "gpt" or ""
+    partitions: tuple[Partition, ...] = ()
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One line of mountinfo, or of fstab for a tree that does not run.
+
+    device: `/dev/sda1`, `/dev/mapper/vg-root` ...; disks: kernel names of the partitions under it.
+    subdir: the directory of the file system that is mounted (`/` but for bind mounts, subvolumes).
+    """
+
+    target: str
+    device: str
+    fstype: str
+    options: tuple[str, ...] = ()
+    kind: str = "part"  # "part", "lvm", "crypt", "raid1", ... as lsblk says
+    parts: tuple[str, ...] = ()
+    subdir: str = "/"
+
+
+@dataclass(frozen=True)
+class Space:
+    """Free room on the file system that holds a directory; files -1: no fixed number of inodes."""
+
+    path: str
+    free: int
+    files: int
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Nic:
+    """A network interface with hardware behind it."""
+
+    name: str
+    mac: str
+    driver: str = ""
+    path: str = ""  # udev's ID_PATH, e.g. pci-0000:00:03.0
+
+
+@dataclass(frozen=True)
+class KernelProof:
+    """What a kernel image itself says. Source: Linux Documentation/arch/x86/boot.rst, Xen elfnote.h.
+
+    pv, pvh: it has the notes that the domain builder asks for. bits: class of the ELF inside (32, 64).
+    compression: of the payload, as Xen's tools name it (gzip bzip2 lzma xz lzo lz4 zstd, or none).
+    problem: why nothing could be proven (then pv and pvh say nothing).
+    """
+
+    pv: bool = False
+    pvh: bool = False
+    bits: int = 0
+    compression: str = ""
+    version: str = ""  # the version string in the bzImage header
+    guest_os: str = ""
+    xen_version: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class InitrdProof:
+    """What an initrd really holds, read by unpacking every archive in it (later files win).
+
+    modules: names of kernel modules, with `_` for `-`, without suffix, for each kernel version
+    found. preload: modules named for loading before anything else, in order, `_` for `-`.
+    resume: the RESUME= or resume= it carries. links: names of .link files. problem: why it could
+    not be read.
+    """
+
+    kind: str = ""  # "initramfs-tools", "dracut" or ""
+    compression: tuple[str, ...] = ()
+    modules: frozenset[str] = frozenset()
+    versions: tuple[str, ...] = ()
+    preload: tuple[str, ...] = ()
+    resume: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)  # small configuration files, by path
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An installed kernel: image, configuration, modules."""
+
+    version: str
+    image: str
+    proof: KernelProof
+    initrd: str = ""  # "" where there is none
+    config: Mapping[str, str] = field(default_factory=dict)  # CONFIG_XEN* and friends: y, m or n
+    config_path: str = ""
+    builtin: frozenset[str] = frozenset()  # modules.builtin, names with `_`
+    modules: frozenset[str] = frozenset()  # the frontends that lie under /lib/modules
+    package: str = ""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file, link or directory of the guest's configuration, as it stood at the survey."""
+
+    path: str
+    content: bytes = b""
+    mode: int = 0o644
+    target: Optional[str] = None  # a symlink's text
+    is_dir: bool = False
+
+    @property
+    def text(self) -> str:
+        """The content as text; any byte survives the way back by `encode`."""
+        return self.content.decode("utf-8", "surrogateescape")
