@@ -124,10 +124,10 @@ class Nic:
 
 @dataclass(frozen=True)
 class KernelProof:
-    """What a kernel image itself says. Source: Linux Documentation/arch/x86/boot.rst, Xen elfnote.h.
+    """What a kernel image itself says. Source: Linux Documentation/arch/x86/boot.rst, elfnote.h.
 
-    pv, pvh: it has the notes that the domain builder asks for. bits: class of the ELF inside (32, 64).
-    compression: of the payload, as Xen's tools name it (gzip bzip2 lzma xz lzo lz4 zstd, or none).
+    pv, pvh: it has the notes that the domain builder asks for. bits: 32 or 64, the ELF inside.
+    compression: of the payload: gzip bzip2 lzma xz lzo lz4 zstd or none.
     problem: why nothing could be proven (then pv and pvh say nothing).
     """
 
