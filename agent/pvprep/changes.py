@@ -1,0 +1,113 @@
+"""The few kinds of change there are, as data. The journal carries them out and knows their undo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Optional, Protocol, Union
+
+
+@dataclass(frozen=True)
+class WriteFile:
+    """Give a file new content; owner, mode, xattrs and the rest stay. path: all links resolved.
+
+    expect: the content that the plan was made from, None where no file was (then mode is used).
+    why: for people, one line each (`/etc/fstab:3 /dev/sda1 -> /dev/xvda1`).
+    """
+
+    step: str
+    path: str
+    content: bytes
+    expect: Optional[bytes]
+    mode: int = 0o644
+    why: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Remove:
+    """Remove a file or a symlink."""
+
+    step: str
+    path: str
+    why: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Move:
+    """Rename a file, link or directory with all that is in it; `to` must not exist."""
+
+    step: str
+    path: str
+    to: str
+    why: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MakeDir:
+    """Make one directory (its parents are made where they are missing)."""
+
+    step: str
+    path: str
+    mode: int = 0o755
+    why: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MakeLink:
+    """Make a symlink where nothing is."""
+
+    step: str
+    path: str
+    target: str
+    why: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class InstallPackages:
+    """Install packages by name, or from local package files (paths outside the guest).
+
+    touches: files that the packages' scripts are known to rewrite (boot loader configuration,
+    links in /); they are backed up before and put back, byte for byte, by the undo.
+    """
+
+    step: str
+    names: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    touches: tuple[str, ...] = ()
+    why: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BuildInitrd:
+    """Build the initrd of a kernel beside the old one, prove its content, then swap it in.
+
+    tool: which builder.
+    """
+
+    step: str
+    version: str
+    path: str
+    tool: str
+    why: tuple[str, ...] = ()
+
+
+Change = Union[WriteFile, Remove, Move, MakeDir, MakeLink, InstallPackages, BuildInitrd]
+
+
+class Workers(Protocol):
+    """What the journal cannot do with files alone; implemented by packages/ and initrds/."""
+
+    def install(self, change: InstallPackages) -> None:
+        """Install; raise PvprepError where it fails (some packages may then be half installed)."""
+
+    def purge(self, names: Sequence[str]) -> None:
+        """Remove packages with their configuration; raise PvprepError where it fails."""
+
+    def installed(self) -> Mapping[str, str]:
+        """Every installed package, half installed ones too: `name:arch` -> version."""
+
+    def mend(self) -> None:
+        """Finish what a killed package manager left half done (`dpkg --configure -a`)."""
+
+    def build(self, change: BuildInitrd, output: str) -> None:
+        """Build the initrd at output (a path inside the guest) and prove it; raise if it fails."""
