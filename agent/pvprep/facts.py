@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Optional
 
+from .findings import Finding
+
 
 @dataclass(frozen=True)
 class Distro:
@@ -72,6 +74,7 @@ class Partition:
     label: str = ""
     partuuid: str = ""
     type: str = ""
+    quirk: str = ""  # what keeps pygrub from reading the file system: "XFS v5", "bigalloc"
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,11 @@ class Kernel:
     modules: frozenset[str] = frozenset()  # the frontends that lie under /lib/modules
     package: str = ""
 
+    @property
+    def xenlinux(self) -> bool:
+        """A kernel of the XenLinux line (2.6.18 ...): other device names, other drivers."""
+        return any(self.config.get(key) == "y" for key in ("X86_XEN", "X86_64_XEN"))
+
 
 @dataclass(frozen=True)
 class File:
@@ -190,3 +198,54 @@ class File:
     def text(self) -> str:
         """The content as text; any byte survives the way back by `encode`."""
         return self.content.decode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that is known of a guest.
+
+    files: configuration by the path it was looked for under (File.path is the resolved one).
+    boot_files: sizes of what lies in /boot and of the links in /, by path as written.
+    aliases: names below /dev/disk/by-id and by-path -> kernel name. stale: boot loader
+    configuration that a mounted /boot hides from the system but not from pygrub.
+    findings: what a survey itself has to say (package manager in trouble ...).
+    """
+
+    distro: Distro
+    machine: Machine
+    disks: tuple[Disk, ...]
+    mounts: tuple[Mount, ...]
+    nics: tuple[Nic, ...]
+    kernels: tuple[Kernel, ...]
+    initrds: Mapping[str, InitrdProof]
+    files: Mapping[str, File]
+    boot_files: Mapping[str, int]
+    spaces: Mapping[str, Space]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    stale: Mapping[str, bytes] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    initrd_tool: str = ""
+    is_tree: bool = False  # a mounted tree, not the system that pvprep runs on
+    in_chroot: bool = False
+    as_root: bool = True
+    system: str = "Linux"
+    has_proc: bool = True
+    has_sys: bool = True
+
+    def file(self, path: str) -> Optional[File]:
+        """The file found under a path, None where there is none."""
+        return self.files.get(path)
+
+    def text(self, path: str) -> str:
+        """The text of a file, "" where there is none."""
+        found = self.files.get(path)
+        return found.text if found else ""
+
+    def under(self, prefix: str) -> list[str]:
+        """Paths of the files found that start so, sorted."""
+        return sorted(path for path in self.files if path.startswith(prefix))
+
+    def mount(self, target: str) -> Optional[Mount]:
+        """What is mounted there, the last one where several are."""
+        found = [mount for mount in self.mounts if mount.target == target]
+        return found[-1] if found else None

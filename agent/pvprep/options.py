@@ -1,0 +1,24 @@
+"""What the operator asks for; the same for every verb."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Optional
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choices that steer the plan and the emitted config; defaults are what most people want."""
+
+    device_names: str = "auto"  # "auto" (by the kernel), "xvd", "hd" or "uuid"
+    kernel_packages: tuple[str, ...] = ()
+    type: str = "pv"
+    bootloader: str = "pygrub"
+    name: str = ""
+    bridge: str = ""
+    memory_mib: Optional[int] = None
+    maxmem_mib: Optional[int] = None
+    vcpus: Optional[int] = None
+    disk_backends: Mapping[str, str] = field(default_factory=dict)  # vdev -> target in dom0
+    macs: tuple[str, ...] = ()

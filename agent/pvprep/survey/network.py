@@ -1,0 +1,35 @@
+"""Network interfaces with hardware behind them."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ..facts import Nic
+from ..guest import Guest
+
+
+def nics(guest: Guest) -> tuple[Nic, ...]:
+    """The NICs of a running system, in the order in which the kernel found them."""
+    if not guest.running:
+        return ()
+    found = []
+    for name in guest.names("/sys/class/net"):
+        base = f"/sys/class/net/{name}"
+        device = guest.resolve(f"{base}/device")
+        # Bridges, bonds, VLANs and tunnels have no device: they follow the NIC under them.
+        if not guest.exists(f"{base}/device"):
+            continue
+        mac = _mac(guest, base)
+        driver = os.path.basename(guest.resolve(f"{base}/device/driver"))
+        path = f"pci-{os.path.basename(device)}" if "/pci" in device else ""
+        index = guest.text(f"{base}/ifindex").strip()
+        found.append((int(index) if index.isdigit() else 0, Nic(name, mac, driver, path)))
+    return tuple(nic for _, nic in sorted(found, key=lambda item: item[0]))
+
+
+def _mac(guest: Guest, base: str) -> str:
+    """The permanent address: a bond gives its members another one."""
+    bonded = guest.text(f"{base}/bonding_slave/perm_hwaddr").strip()
+    mac = (bonded or guest.text(f"{base}/address").strip()).lower()
+    return mac if re.fullmatch(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", mac) else ""

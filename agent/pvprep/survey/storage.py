@@ -1,0 +1,209 @@
+"""Disks, partitions, what is mounted from them, and how much room there is."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..facts import Disk, Mount, Partition, Space
+from ..guest import Guest
+
+COLUMNS = "KNAME,MAJ:MIN,TYPE,SIZE,FSTYPE,UUID,LABEL,PARTUUID,PARTTYPE,PTTYPE,RM,MODEL"
+# Disks of these drivers are never exported as a vbd of their own.
+NOT_DISKS = re.compile(r"(fd|sr|scd|loop|ram|zram|md|dm-|nbd|mtdblock)\d")
+# What a guest's configuration calls its disks, for a tree whose hardware nobody can ask.
+NAMED = re.compile(
+    r"/dev/((?:[shv]d|xvd)[a-z]+|nvme\d+n\d+|cciss/c\d+d\d+|mmcblk\d+)(?:p?(\d+))?(?![\w/])"
+)
+
+Tree = list[dict[str, Any]]
+
+
+def block_devices(guest: Guest) -> Tree:
+    """The kernel's block devices as lsblk(8) nests them; empty for a tree that does not run."""
+    if not guest.running:
+        return []
+    done = guest.run(["lsblk", "-J", "-b", "-o", COLUMNS])
+    if done.status:
+        return []
+    devices: Tree = json.loads(done.output)["blockdevices"]
+    return devices
+
+
+def disks(guest: Guest, devices: Tree) -> tuple[Disk, ...]:
+    """The disks of a running system, in guest order."""
+    found = []
+    for device in devices:
+        name = _name(device)
+        if device["type"] != "disk" or NOT_DISKS.match(name) or device["rm"] in (True, "1"):
+            continue
+        if not int(device["size"] or 0):
+            continue
+        parts = [
+            _partition(guest, child)
+            for child in device.get("children", ())
+            if child["type"] == "part"
+        ]
+        if not parts and device["fstype"]:
+            parts = [_partition(guest, device)]
+        found.append(
+            Disk(
+                name,
+                size=int(device["size"]),
+                table=(device["pttype"] or "") if device["pttype"] in ("dos", "gpt") else "",
+                partitions=tuple(sorted(parts, key=lambda part: part.number)),
+                model=(device["model"] or "").strip(),
+            )
+        )
+    return tuple(sorted(found, key=lambda disk: guest_order(disk.name)))
+
+
+def disks_named(texts: Mapping[str, str]) -> tuple[Disk, ...]:
+    """The disks of a tree, as far as its own configuration names them."""
+    seen: dict[str, set[int]] = {}
+    for text in texts.values():
+        for line in text.split("\n"):
+            if line.lstrip().startswith("#"):
+                continue
+            for name, number in NAMED.findall(line):
+                seen.setdefault(name, set()).update({int(number)} if number else ())
+    return tuple(
+        Disk(
+            name,
+            partitions=tuple(
+                Partition(_join(name, number), number) for number in sorted(seen[name])
+            ),
+        )
+        for name in sorted(seen, key=guest_order)
+    )
+
+
+def guest_order(name: str) -> tuple[str, int, list[int], str]:
+    """Sort key: by driver, then as the kernel counts (sdz before sdaa)."""
+    kind = re.match(r"[a-z]+", name)
+    prefix = kind.group(0) if kind else name
+    stem = prefix[:2] if prefix[:2] in ("sd", "hd", "vd") else prefix
+    return stem, len(prefix), [int(number) for number in re.findall(r"\d+", name)], name
+
+
+def mounts(guest: Guest, devices: Tree) -> tuple[Mount, ...]:
+    """What is mounted from block devices, from /proc/self/mountinfo (proc_pid_mountinfo(5))."""
+    by_number = {device["maj:min"].strip(): (device, parts) for device, parts in _walk(devices)}
+    by_path = {f"/dev/{_name(device)}": number for number, (device, _) in by_number.items()}
+    found = []
+    for line in guest.text("/proc/self/mountinfo").split("\n"):
+        left, _, right = line.partition(" - ")
+        if not right:
+            continue
+        _, _, number, subdir, target, *_ = left.split(" ")
+        fstype, source, *options = right.split(" ")
+        if not source.startswith("/"):
+            continue
+        if number not in by_number:  # btrfs has a number of its own; the source names the device
+            number = by_path.get(os.path.realpath(source), "")
+        device, parts = by_number.get(number, ({"type": "other"}, ()))
+        found.append(
+            Mount(
+                target=_unescape(target),
+                device=_unescape(source),
+                fstype=fstype,
+                options=tuple(options[0].split(",")) if options else (),
+                kind=device["type"],
+                parts=parts,
+                subdir=_unescape(subdir),
+            )
+        )
+    return tuple(found)
+
+
+def aliases(guest: Guest) -> dict[str, str]:
+    """Names in /dev/disk/by-id and by-path, which name hardware, and the kernel names behind."""
+    found = {}
+    for directory in ("/dev/disk/by-id", "/dev/disk/by-path"):
+        for name in guest.names(directory) if guest.running else ():
+            path = f"{directory}/{name}"
+            real = os.path.realpath(path)
+            if real.startswith("/dev/") and not real.startswith("/dev/dm-"):
+                found[path] = real[len("/dev/") :]
+    return found
+
+
+def spaces(guest: Guest) -> dict[str, Space]:
+    """Free room where pvprep and the tools it calls write."""
+    found = {}
+    for path in ("/", "/boot", "/etc", "/var/lib", "/var/tmp", "/usr"):
+        if not guest.is_dir(path):
+            continue
+        info = os.statvfs(guest.host(path))
+        found[path] = Space(
+            path,
+            free=info.f_bavail * info.f_frsize,
+            files=info.f_favail if info.f_files else -1,
+            read_only=bool(info.f_flag & os.ST_RDONLY),
+        )
+    return found
+
+
+def _walk(devices: Tree, parts: tuple[str, ...] = ()) -> Iterator[tuple[Any, tuple[str, ...]]]:
+    """Every device with the partitions (or whole disks) that it rests on."""
+    for device in devices:
+        below = (_name(device),) if device["type"] in ("part", "disk") else parts
+        yield device, below
+        yield from _walk(device.get("children", []), below)
+
+
+def _name(device: Mapping[str, Any]) -> str:
+    return str(device["kname"]).replace("!", "/")
+
+
+def _partition(guest: Guest, device: Mapping[str, Any]) -> Partition:
+    name = _name(device)
+    base = "/sys/class/block/" + name.replace("/", "!")
+    return Partition(
+        name,
+        number=_number(guest, f"{base}/partition"),
+        start=_number(guest, f"{base}/start") * 512,
+        size=int(device["size"] or 0),
+        fstype=device["fstype"] or "",
+        uuid=device["uuid"] or "",
+        label=device["label"] or "",
+        partuuid=device["partuuid"] or "",
+        type=device["parttype"] or "",
+        quirk=_quirk(f"/dev/{name}", device["fstype"] or ""),
+    )
+
+
+def _number(guest: Guest, path: str) -> int:
+    text = guest.text(path).strip()
+    return int(text) if text.isdigit() else 0
+
+
+def _quirk(device: str, fstype: str) -> str:
+    """What keeps pygrub's file system library from reading this one, from its superblock.
+
+    Sources: Linux fs/ext4/ext4.h (EXT4_FEATURE_RO_COMPAT_BIGALLOC), fs/xfs/libxfs/xfs_format.h
+    (sb_versionnum); Xen tools/libfsimage.
+    """
+    if fstype not in ("xfs", "ext4"):
+        return ""
+    try:
+        with open(device, "rb") as file:
+            block = file.read(2048)
+    except OSError:
+        return ""  # not root: then nothing can be said, and nothing will be changed either
+    if fstype == "xfs" and block[:4] == b"XFSB" and block[101] & 0xF == 5:
+        return "XFS v5"
+    if fstype == "ext4" and int.from_bytes(block[1024 + 0x64 : 1024 + 0x68], "little") & 0x200:
+        return "bigalloc"
+    return ""
+
+
+def _join(disk: str, number: int) -> str:
+    return f"{disk}p{number}" if disk[-1].isdigit() else f"{disk}{number}"
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), text)

@@ -1,0 +1,155 @@
+"""What the system is: distribution, virtualisation, size, init."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import Optional
+
+from ..errors import PvprepError
+from ..facts import Distro, Machine, Virt
+from ..guest import Guest
+
+MIB = 1024 * 1024
+
+
+def distro(guest: Guest) -> Distro:
+    """The distribution, from os-release(5) by way of the distro library."""
+    from distro import LinuxDistribution
+
+    # Every other source (lsb_release, uname, /etc/*-release) could be the host's, not the guest's.
+    path = "/etc/os-release" if guest.exists("/etc/os-release") else "/usr/lib/os-release"
+    found = LinuxDistribution(
+        include_lsb=False,
+        include_uname=False,
+        os_release_file=guest.host(path),
+        distro_release_file=os.devnull,
+    )
+    return Distro(
+        id=found.id(),
+        version=found.version(),
+        codename=found.codename(),
+        name=found.name(pretty=True),
+        like=tuple(found.like().split()),
+    )
+
+
+def in_chroot() -> bool:
+    """Whether / is not the root of process 1 (a kickstart %post, `in-target`)."""
+    try:
+        mine, first = os.stat("/"), os.stat("/proc/1/root")
+    except OSError:
+        return False
+    return (mine.st_dev, mine.st_ino) != (first.st_dev, first.st_ino)
+
+
+def machine(guest: Guest) -> Machine:
+    """The machine under the guest; of a mounted tree only what the tree itself tells."""
+    hostname = guest.text("/etc/hostname").strip().split("\n")[0]
+    userland = _userland(guest)
+    init = _init(guest)
+    if not guest.running:
+        return Machine(Virt.UNKNOWN, userland=userland, hostname=hostname, init=init)
+    virt, hypervisor = virtualisation(guest)
+    return Machine(
+        virt=virt,
+        userland=userland,
+        hypervisor=hypervisor,
+        hostname=hostname or os.uname().nodename,
+        uuid=_uuid(guest),
+        memory_mib=_memory(guest),
+        vcpus=os.cpu_count(),
+        firmware="uefi" if guest.is_dir("/sys/firmware/efi") else "bios",
+        init=init,
+    )
+
+
+def virtualisation(guest: Guest) -> tuple[Virt, str]:
+    """How this system runs, and on what. Source: Linux Documentation/ABI/stable/sysfs-hypervisor-xen.
+    """
+    if _line(guest, "/sys/hypervisor/type") == "xen":
+        major = _line(guest, "/sys/hypervisor/version/major")
+        minor = _line(guest, "/sys/hypervisor/version/minor")
+        return _xen(guest), f"Xen {major}.{minor}".strip(" .")
+    vendor = _line(guest, "/sys/class/dmi/id/sys_vendor")
+    product = _line(guest, "/sys/class/dmi/id/product_name")
+    if product == "HVM domU":  # Xen without its drivers in this kernel
+        return Virt.XEN_HVM, f"Xen {_line(guest, '/sys/class/dmi/id/bios_version')}".strip()
+    if re.search(r"^flags\s.*\bhypervisor\b", guest.text("/proc/cpuinfo"), re.M):
+        return Virt.OTHER, " ".join(word for word in (vendor, product) if word)
+    return Virt.NONE, ""
+
+
+def _xen(guest: Guest) -> Virt:
+    if "control_d" in guest.text("/proc/xen/capabilities"):
+        return Virt.XEN_DOM0
+    kind = _line(guest, "/sys/hypervisor/guest_type")
+    if kind in ("PV", "PVH"):
+        return Virt.XEN_PV if kind == "PV" else Virt.XEN_PVH
+    if not kind and not guest.exists("/sys/class/dmi/id"):
+        return Virt.XEN_PV  # kernels before 4.12 do not say; a PV guest has no DMI
+    return Virt.XEN_PVHVM if guest.names("/sys/bus/xen/devices") else Virt.XEN_HVM
+
+
+def _line(guest: Guest, path: str) -> str:
+    return guest.text(path).split("\n")[0].strip()
+
+
+def _userland(guest: Guest) -> str:
+    """The architecture of the user space, from the dynamic loader that is installed."""
+    status = guest.read("/var/lib/dpkg/status", 64 * MIB) or b""
+    dpkg = status.find(b"Package: dpkg\n")
+    if dpkg >= 0:
+        arch = re.search(rb"^Architecture: (\S+)", status[dpkg : dpkg + 4096], re.M)
+        if arch:
+            return arch.group(1).decode()
+    if guest.exists("/lib64/ld-linux-x86-64.so.2"):
+        return "amd64"
+    return "i386" if guest.exists("/lib/ld-linux.so.2") else ""
+
+
+def _init(guest: Guest) -> str:
+    """The init that /sbin/init is, by what it links to or which files it needs."""
+    if guest.is_dir("/run/systemd/system") and guest.running:
+        return "systemd"
+    init = os.path.basename(guest.resolve("/sbin/init"))
+    if init == "systemd":
+        return "systemd"
+    if guest.exists("/sbin/initctl") and guest.is_dir("/etc/init"):
+        return "upstart"
+    return "sysvinit" if guest.is_file("/etc/inittab") else ""
+
+
+def _uuid(guest: Guest) -> str:
+    for path in ("/sys/hypervisor/uuid", "/sys/class/dmi/id/product_uuid"):
+        try:
+            found = _line(guest, path).lower()
+        except PvprepError:  # only root may read it
+            continue
+        if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", found) and found.strip("0-"):
+            return found
+    return ""
+
+
+def _memory(guest: Guest) -> Optional[int]:
+    """The memory that the machine was given, in MiB.
+
+    The firmware's map of RAM (Documentation/ABI/testing/sysfs-firmware-memmap) leaves out only what
+    firmware and video keep for themselves, so the next multiple of 16 MiB is what was asked for.
+    """
+    total = 0
+    for entry in guest.names("/sys/firmware/memmap"):
+        base = f"/sys/firmware/memmap/{entry}"
+        if _line(guest, f"{base}/type") == "System RAM":
+            total += int(_line(guest, f"{base}/end"), 16) + 1
+            total -= int(_line(guest, f"{base}/start"), 16)
+    if not total:
+        found = re.search(r"^MemTotal:\s+(\d+) kB", guest.text("/proc/meminfo"), re.M)
+        total = int(found.group(1)) * 1024 if found else 0
+    return -(-total // (16 * MIB)) * 16 or None
+
+
+def kernel_name() -> str:
+    """The operating system's name, as uname(2) says."""
+    return "Linux" if sys.platform.startswith("linux") else sys.platform
