@@ -1,0 +1,154 @@
+"""Names of block devices: their grammar, and what each disk is called once the guest boots PV.
+
+The map from disk to vdev is made once, from facts, and used for every file and for the domU config,
+so that they cannot disagree. Sources: Linux Documentation/admin-guide/devices.txt and
+block/genhd.c (`p` before the number where a disk's name ends in a digit), Xen's
+docs/man/xen-vbd-interface(7), systemd's 60-persistent-storage.rules.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from .facts import Disk, Partition
+
+# Names of disks; a pattern for other modules that look for them in free text.
+LETTERED = r"(?:sd|hd|vd|xvd)[a-z]+"
+NUMBERED = r"(?:nvme[0-9]+n[0-9]+|mmcblk[0-9]+|(?:cciss|ida|rd)/c[0-9]+d[0-9]+)"
+NAME = rf"(?:{LETTERED}(?:[1-9][0-9]*)?|{NUMBERED}(?:p[1-9][0-9]*)?)"
+
+_SPLIT = re.compile(rf"({LETTERED})([1-9][0-9]{{0,4}})?|({NUMBERED})(?:p([1-9][0-9]{{0,4}}))?")
+_LINK = re.compile(r"/dev/disk/by-(?:id|path)/.+")
+_LINK_PART = re.compile(r"(.+)-part([1-9][0-9]{0,4})")
+# These follow what is on the disk, not the hardware under it: they stay right under PV.
+_STABLE_ID = re.compile(r"/dev/disk/by-id/(?:dm|md|lvm)-")
+_UUID = re.compile(r"[0-9A-Za-z-]+")
+
+
+def split(name: str) -> Optional[tuple[str, int]]:
+    """`sda1` is ("sda", 1), `nvme0n1` ("nvme0n1", 0); None for what is no disk (md0, sr0 ...)."""
+    match = _SPLIT.fullmatch(name)
+    if not match:
+        return None
+    lettered, number, numbered, part = match.groups()
+    return lettered or numbered, int(number or part or 0)
+
+
+def join(disk: str, number: int) -> str:
+    """The name of a disk's partition; of the disk itself for number 0."""
+    if not number:
+        return disk
+    return f"{disk}p{number}" if disk[-1].isdigit() else f"{disk}{number}"
+
+
+def as_path(name: str) -> str:
+    """A path for a name that may be a UUID= tag: for places where only a path is understood."""
+    if name.startswith("UUID="):
+        return "/dev/disk/by-uuid/" + name[len("UUID=") :]
+    return name
+
+
+@dataclass(frozen=True)
+class DeviceMap:
+    """What each of the guest's disks is called under PV. Make it with `make`.
+
+    vdevs: disk to vdev (`sda` to `xvda`), in guest order. aliases: by-id and by-path names
+    to kernel names (`sda1`, or what is no disk: `dm-0`). uuids: partition to file system UUID.
+    """
+
+    vdevs: Mapping[str, str]
+    aliases: Mapping[str, str]
+    uuids: Mapping[str, str]
+
+    @classmethod
+    def make(
+        cls, disks: Sequence[Disk], scheme: str = "xvd", aliases: Optional[Mapping[str, str]] = None
+    ) -> DeviceMap:
+        """Give every disk its vdev: `scheme` is "xvd" for pv_ops kernels, "hd" for XenLinux.
+
+        A disk that has such a name already keeps it; the others take the free letters in order.
+        """
+        names = [disk.name for disk in disks if split(disk.name)]
+        kept = {name for name in names if re.fullmatch(rf"{scheme}[a-z]+[0-9]*", name)}
+        taken = {_disk(name) for name in kept}
+        free = (vdev for vdev in _vdevs(scheme) if vdev not in taken)
+        vdevs = {name: name if name in kept else next(free) for name in dict.fromkeys(names)}
+        return cls(vdevs, dict(aliases or {}), _uuids(disks))
+
+    def translate(self, path: str) -> Optional[str]:
+        """The PV name of a device, as a path; None for what is no disk or not one of the map's.
+
+        A name that is a vdev of the map already comes back as it is.
+        """
+        found = self._find(path)
+        return "/dev/" + join(self.vdevs[found[0]], found[1]) if found else None
+
+    def uuid_translate(self, path: str) -> Optional[str]:
+        """`UUID=...` for a partition whose file system (or swap) has one, else as `translate`."""
+        found = self._find(path)
+        uuid = self.uuids.get(join(*found)) if found else None
+        return f"UUID={uuid}" if uuid else self.translate(path)
+
+    def unknown(self, path: str) -> bool:
+        """Does this name a disk by its hardware, but none that the map knows?"""
+        if _LINK.fullmatch(path):
+            return self._alias(path) is None and not _STABLE_ID.match(path)
+        if not path.startswith("/dev/") or split(path[len("/dev/") :]) is None:
+            return False
+        return self._find(path) is None
+
+    def _alias(self, path: str) -> Optional[str]:
+        """The kernel name behind a by-id or by-path name; a partition's follows from its disk's."""
+        if path in self.aliases:
+            return self.aliases[path]
+        match = _LINK_PART.fullmatch(path)
+        disk = self.aliases.get(match[1]) if match else None
+        return join(disk, int(match[2])) if match and disk and split(disk) else None
+
+    def _find(self, path: str) -> Optional[tuple[str, int]]:
+        """The map's disk and the partition number that a path names under its old or new name."""
+        name = self._alias(path) if _LINK.fullmatch(path) else None
+        if name is None:
+            if not path.startswith("/dev/"):
+                return None
+            name = path[len("/dev/") :]
+        # A whole disk may be named as a partition is (vdev=xvda1): the full name goes first.
+        for found in ((name, 0), split(name)):
+            if found and found[0] in self.vdevs:
+                return found
+            for disk, vdev in self.vdevs.items():
+                if found and found[0] == vdev:
+                    return disk, found[1]
+        return None
+
+
+def _vdevs(scheme: str) -> Iterator[str]:
+    """xvda ... xvdz, xvdaa, xvdab ...: as Linux's xen-blkfront counts."""
+    count = 0
+    while True:
+        letters, rest = "", count
+        while rest >= 0:
+            letters = chr(ord("a") + rest % 26) + letters
+            rest = rest // 26 - 1
+        yield scheme + letters
+        count += 1
+
+
+def _disk(name: str) -> str:
+    found = split(name)
+    return found[0] if found else name
+
+
+def _uuids(disks: Sequence[Disk]) -> dict[str, str]:
+    """File system UUIDs that udev makes links for and that name one partition only."""
+    parts = [part for disk in disks for part in disk.partitions if _mountable(part)]
+    seen = [part.uuid for part in parts]
+    return {part.name: part.uuid for part in parts if seen.count(part.uuid) == 1}
+
+
+def _mountable(part: Partition) -> bool:
+    """Members of LVM or RAID have a UUID too, but no by-uuid link is made from it."""
+    return bool(_UUID.fullmatch(part.uuid)) and not part.fstype.endswith("_member")
