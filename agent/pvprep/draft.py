@@ -134,6 +134,11 @@ class Draft:
         """Report something found."""
         self.findings.append(Finding(id, level, message, evidence, where, remedy))
 
+    @property
+    def errors(self) -> list[Finding]:
+        """What stops a conversion."""
+        return [finding for finding in self.findings if finding.level is Level.ERROR]
+
     # The outcome
 
     @property

@@ -66,7 +66,9 @@ def machine(guest: Guest) -> Machine:
 
 
 def virtualisation(guest: Guest) -> tuple[Virt, str]:
-    """How this system runs, and on what. Source: Linux Documentation/ABI/stable/sysfs-hypervisor-xen.
+    """How this system runs, and on what.
+
+    Source: Linux Documentation/ABI/stable/sysfs-hypervisor-xen.
     """
     if _line(guest, "/sys/hypervisor/type") == "xen":
         major = _line(guest, "/sys/hypervisor/version/major")

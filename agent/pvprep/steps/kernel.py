@@ -1,0 +1,156 @@
+"""A kernel that can boot PV, proven from its image.
+
+What counts are the Xen notes in the ELF inside the image (ENTRY and XEN_VERSION for PV,
+PHYS32_ENTRY for PVH): they are what the domain builder in dom0 asks for. The kernel's configuration
+is the second witness. A kernel with CONFIG_XEN_PVHVM alone drives Xen's devices in an HVM domain
+but cannot boot PV. Where no installed kernel can, one is installed by the package manager.
+"""
+
+from __future__ import annotations
+
+from ..changes import InstallPackages
+from ..context import Context, missing_frontends
+from ..draft import Draft
+from ..facts import Kernel
+from ..findings import Level
+from ..packages import kernel_candidates
+from .step import Step
+
+NAME = "kernel"
+# Which Xen release could first unpack a payload. Source: Xen tools/libs/guest/xg_dom_bzimageloader.c.
+SINCE = {
+    "none": "4.0", "gzip": "4.0", "bzip2": "4.0", "lzma": "4.0", "xz": "4.1", "lzo": "4.1",
+    "lz4": "4.4", "zstd": "4.15",
+}
+# What a kernel package's scripts rewrite besides its own files.
+TOUCHES = (
+    "/boot/grub/grub.cfg",
+    "/boot/grub/menu.lst",
+    "/boot/grub/menu.lst~",
+    "/boot/grub/grubenv",
+    "/vmlinuz",
+    "/initrd.img",
+    "/vmlinuz.old",
+    "/initrd.img.old",
+    "/boot/vmlinuz",
+    "/boot/initrd.img",
+    "/boot/vmlinuz.old",
+    "/boot/initrd.img.old",
+)
+
+
+def plan(context: Context, draft: Draft) -> None:
+    """Choose the kernel, or have one installed."""
+    options = context.options
+    if options.kernel_packages:
+        why = tuple(f"install {path}" for path in options.kernel_packages)
+        draft.install(
+            InstallPackages(NAME, files=options.kernel_packages, touches=TOUCHES, why=why)
+        )
+        return
+    if context.target:
+        _praise(context.target, draft)
+        return
+    for kernel in context.facts.kernels:
+        _blame(kernel, options.type, draft)
+    names = kernel_candidates(context.facts)
+    if names and not draft.errors:
+        install = InstallPackages(NAME, names, touches=TOUCHES, why=(f"install {names[0]}",))
+        draft.install(install)
+    elif not names:
+        draft.say(
+            "kernel.none",
+            Level.ERROR,
+            "no installed kernel can boot PV, and no package is known that would",
+            remedy="give one with --kernel-package FILE",
+        )
+
+
+def _praise(kernel: Kernel, draft: Draft) -> None:
+    proof = kernel.proof
+    ways = " and ".join(way for way, able in (("PV", proof.pv), ("PVH", proof.pvh)) if able)
+    since = SINCE.get(proof.compression, "?")
+    payload = f"{proof.compression} payload: any Xen since {since}"
+    draft.say(
+        "kernel.capable",
+        Level.OK,
+        f"{kernel.version} boots {ways} (Xen notes in the image; {payload})",
+        where=kernel.image,
+    )
+    if kernel.config.get("XEN_PV") == "n":
+        draft.say(
+            "kernel.witnesses-disagree",
+            Level.WARN,
+            f"{kernel.image} has Xen's PV notes, but {kernel.config_path} says XEN_PV is not set",
+            evidence="# CONFIG_XEN_PV is not set",
+            where=kernel.config_path,
+            remedy="the image counts; check that the two belong together",
+        )
+    if proof.bits == 32:
+        draft.say(
+            "kernel.pv32",
+            Level.WARN,
+            f"{kernel.version} is a 32-bit PV kernel: Xen 4.16 and later run it in the PV shim only",
+            remedy="the emitted config asks for the shim (pvshim=1); a 64-bit kernel under the "
+            "32-bit system is the better way: linux-image-amd64",
+        )
+
+
+def _blame(kernel: Kernel, type_: str, draft: Draft) -> None:
+    """Why this kernel will not do."""
+    proof = kernel.proof
+    evidence = []
+    missing = list(missing_frontends(kernel))
+    for key in ("XEN", "XEN_PV", "XEN_PVH", "XEN_PVHVM"):
+        if kernel.config.get(key) == "n":
+            evidence.append(f"# CONFIG_{key} is not set")
+        elif key in kernel.config:
+            evidence.append(f"CONFIG_{key}={kernel.config[key]}")
+    if proof.problem:
+        id, what = "kernel.unproven", f"could not be examined: {proof.problem}"
+    elif type_ == "pvh" and not proof.pvh:
+        id, what = "kernel.no-pvh", "has no PVH entry point (no Xen note PHYS32_ENTRY)"
+    elif type_ != "pvh" and not proof.pv:
+        id, what = "kernel.no-pv", "has no PV entry point (no Xen note ENTRY)"
+        if kernel.config.get("XEN_PVHVM") == "y":
+            id, what = "kernel.pvhvm-only", what + ": it knows Xen only as an HVM guest"
+    else:
+        id, what = "kernel.no-frontend", f"has no {' and no '.join(missing)}"
+    draft.say(id, Level.INFO, f"{kernel.version} {what}", evidence="; ".join(evidence),
+              where=kernel.image)
+
+
+STEP = Step(
+    NAME,
+    __doc__,
+    plan,
+    topics={
+        "kernel.capable": (
+            "The image has the ELF notes that Xen's domain builder needs. The compression of its "
+            "payload decides which dom0 can unpack it: zstd needs Xen 4.15 or later, lz4 4.4."
+        ),
+        "kernel.none": "No kernel is there or known that can boot PV. --kernel-package gives one.",
+        "kernel.no-pv": "The image has no Xen note ENTRY: the domain builder would refuse it.",
+        "kernel.no-pvh": "The image has no Xen note PHYS32_ENTRY: it cannot boot as PVH.",
+        "kernel.pvhvm-only": (
+            "CONFIG_XEN_PVHVM lets a kernel use Xen's devices in an HVM domain. To boot PV it needs "
+            "CONFIG_XEN_PV too. 32-bit kernels lost that in Linux 5.9."
+        ),
+        "kernel.no-frontend": (
+            "The kernel could boot, but without xen-blkfront it finds no disk and without "
+            "xen-netfront no network."
+        ),
+        "kernel.unproven": (
+            "The image could not be opened or unpacked, so nothing is claimed about it. Its "
+            "evidence says what is missing, often the program zstd or lz4."
+        ),
+        "kernel.witnesses-disagree": (
+            "The configuration beside the image is another kernel's, or one of the two was "
+            "replaced. The image is what boots."
+        ),
+        "kernel.pv32": (
+            "Xen removed 32-bit PV guests from the hypervisor in 4.16; they run inside a PVH "
+            "container, the shim. The emitted config asks for it."
+        ),
+    },
+)

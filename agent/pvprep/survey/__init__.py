@@ -1,0 +1,73 @@
+"""Survey: reads a guest and gives Facts; decides nothing and changes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+
+from ..editors import fstab
+from ..facts import Facts, File, Mount, Partition
+from ..guest import Guest
+from . import files as configuration
+from . import hidden, kernels, network, storage, system
+
+
+def take(guest: Guest, patterns: Iterable[str]) -> Facts:
+    """Survey a guest. patterns: which configuration files the steps want to see."""
+    # Here, not above: what reads images pulls in more than `pvprep --version` should pay for.
+    from .. import initrds, packages
+
+    found = configuration.files(guest, patterns)
+    devices = storage.block_devices(guest)
+    mounts = storage.mounts(guest, devices) if guest.running else _fstab_mounts(found)
+    installed, proofs = kernels.kernels(guest)
+    return Facts(
+        distro=system.distro(guest),
+        machine=system.machine(guest),
+        disks=storage.disks(guest, devices) or storage.disks_named(_texts(found)),
+        mounts=mounts,
+        nics=network.nics(guest),
+        kernels=installed,
+        initrds=proofs,
+        files=found,
+        boot_files=configuration.boot_files(guest),
+        spaces=storage.spaces(guest),
+        aliases=storage.aliases(guest),
+        stale=hidden.configurations(guest, mounts),
+        findings=tuple(packages.check(guest)),
+        initrd_tool=initrds.detect(guest),
+        is_tree=not guest.running,
+        in_chroot=guest.running and system.in_chroot(),
+        as_root=os.geteuid() == 0,
+        system=system.kernel_name(),
+        has_proc=not guest.running or guest.exists("/proc/self/mountinfo"),
+        has_sys=not guest.running or guest.exists("/sys/class"),
+    )
+
+
+def _texts(found: Mapping[str, File]) -> dict[str, str]:
+    return {path: entry.text for path, entry in found.items() if not entry.is_dir}
+
+
+def _fstab_mounts(found: Mapping[str, File]) -> tuple[Mount, ...]:
+    """For a tree that does not run: what its fstab would mount."""
+    entry = found.get("/etc/fstab")
+    mounts = []
+    for _, fields in fstab.entries(entry.text if entry else ""):
+        if len(fields) < 4 or not fields[1].startswith("/"):
+            continue
+        named = storage.NAMED.fullmatch(fields[0])
+        parts = (fields[0][len("/dev/") :],) if named else ()
+        mounts.append(
+            Mount(fields[1], fields[0], fields[2], tuple(fields[3].split(",")), parts=parts)
+        )
+    return tuple(mounts)
+
+
+def partition(facts: Facts, name: str) -> Partition | None:
+    """The partition of that kernel name."""
+    for disk in facts.disks:
+        for part in disk.partitions:
+            if part.name == name:
+                return part
+    return None

@@ -1,0 +1,193 @@
+"""Installed kernels with what their images, configurations, modules and initrds say."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any, Optional
+
+from ..facts import InitrdProof, Kernel, KernelProof
+from ..guest import Guest
+from .initrd_image import prove_initrd
+from .isolate import prove_all
+from .kernel_image import prove_kernel
+
+MIB = 1024 * 1024
+IMAGES = re.compile(r"(?:vmlinuz|vmlinux|kernel)-(?P<version>.+)")
+# Images that are not for booting the guest: crash dumps, rescue, backups.
+NOT_GUESTS = re.compile(r"kdump|rescue|\.(old|bak|dpkg-\w+|orig)$|^\.")
+INITRDS = tuple(f"/boot/{name}" for name in ("initrd.img-{}", "initramfs-{}.img", "initrd-{}"))
+CONFIG = re.compile(
+    r"^(?:CONFIG_(?P<set>XEN\w*|HVC_XEN|X86_XEN|X86_64_XEN)=(?P<value>[ymn])"
+    r"|# CONFIG_(?P<unset>XEN\w*|HVC_XEN) is not set)$",
+    re.M,
+)
+FRONTENDS = {"xen_blkfront", "xen_netfront", "xenblk", "xennet"}
+# Opening images costs most of a check. What was proven is remembered until the next boot, in
+# memory, for exactly this inode with these times: nothing on the guest's disk is written.
+MEMORY = "/run/pvprep/proofs.json"
+
+
+def kernels(guest: Guest) -> tuple[tuple[Kernel, ...], dict[str, InitrdProof]]:
+    """All kernels in /boot, newest last as the names sort; and the initrds of PV-capable ones."""
+    found = [kernel for kernel in (_kernel(guest, name) for name in _images(guest)) if kernel]
+    proofs = _Proofs(guest)
+    images = proofs.kernels([kernel.image for kernel in found])
+    found = [replace(kernel, proof=images[kernel.image]) for kernel in found]
+    wanted = [kernel.initrd for kernel in found if kernel.initrd and kernel.proof.pv]
+    initrds = proofs.initrds(wanted)
+    proofs.remember()
+    return tuple(found), initrds
+
+
+def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key for kernel versions: numbers as numbers (6.1.9 before 6.1.10)."""
+    return tuple(
+        (1, int(part), "") if part.isdigit() else (0, 0, part)
+        for part in re.findall(r"\d+|[^\d.\-_+~]+", version)
+    )
+
+
+def _images(guest: Guest) -> list[str]:
+    names = [name for name in guest.names("/boot") if IMAGES.fullmatch(name)]
+    return sorted(
+        (name for name in names if not NOT_GUESTS.search(name)),
+        key=lambda name: version_key(name.split("-", 1)[1]),
+    )
+
+
+def _kernel(guest: Guest, name: str) -> Optional[Kernel]:
+    match = IMAGES.fullmatch(name)
+    image = f"/boot/{name}"
+    if match is None or not guest.is_file(image):
+        return None
+    version = match["version"]
+    initrd = next((path for form in INITRDS if guest.is_file(path := form.format(version))), "")
+    config_path, config = _config(guest, version)
+    modules = f"/lib/modules/{version}"
+    return Kernel(
+        version=version,
+        image=image,
+        proof=KernelProof(),
+        initrd=initrd,
+        config=config,
+        config_path=config_path,
+        builtin=frozenset(_modules(guest.text(f"{modules}/modules.builtin"))),
+        modules=frozenset(_modules(_dep(guest, modules))) & FRONTENDS,
+    )
+
+
+def _config(guest: Guest, version: str) -> tuple[str, dict[str, str]]:
+    for path in (f"/boot/config-{version}", f"/lib/modules/{version}/config"):
+        if guest.is_file(path):
+            values = {
+                found["set"] or found["unset"]: found["value"] or "n"
+                for found in CONFIG.finditer(guest.text(path))
+            }
+            return path, values
+    return "", {}
+
+
+def _dep(guest: Guest, modules: str) -> str:
+    """The modules that modules.dep lists, a line each (the part before the colon)."""
+    text = guest.text(f"{modules}/modules.dep")
+    return "\n".join(line.split(":")[0] for line in text.split("\n"))
+
+
+def _modules(text: str) -> set[str]:
+    names = re.findall(r"([^/\n]+)\.ko(?:\.\w+)?$", text, re.M)
+    return {name.replace("-", "_") for name in names}
+
+
+class _Proofs:
+    """Proofs of images, opened side by side, each at most once until the next boot."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.guest = guest
+        self.new = False
+        # Only where /run is the running system's own and in memory.
+        self.usable = guest.running and os.path.ismount("/run") and os.geteuid() == 0
+        self.known: dict[str, Any] = {}
+        if self.usable:
+            try:
+                self.known = json.loads(guest.text(MEMORY) or "{}")
+            except ValueError:
+                self.known = {}
+
+    def kernels(self, images: list[str]) -> dict[str, KernelProof]:
+        """Proofs by image path."""
+        known = self._known(images)
+        todo = [path for path in images if path not in known]
+        found = self._prove(todo, prove_kernel)
+        for path, proof in found.items():
+            self._keep(path, asdict(proof))
+        return {**{path: KernelProof(**value) for path, value in known.items()}, **found}
+
+    def initrds(self, paths: list[str]) -> dict[str, InitrdProof]:
+        """Proofs by initrd path."""
+        known = self._known(paths)
+        found = self._prove([path for path in paths if path not in known], prove_initrd)
+        for path, proof in found.items():
+            self._keep(path, _pack(proof))
+        return {**{path: _unpack(value) for path, value in known.items()}, **found}
+
+    def remember(self) -> None:
+        """Write down what was proven, if there is anything new."""
+        if not (self.usable and self.new):
+            return
+        try:
+            os.makedirs(os.path.dirname(MEMORY), mode=0o700, exist_ok=True)
+            temporary = f"{MEMORY}.{os.getpid()}"
+            with open(temporary, "w") as out:
+                json.dump(self.known, out)
+            os.rename(temporary, MEMORY)
+        except OSError:
+            pass  # only speed is lost
+
+    def _known(self, paths: list[str]) -> dict[str, Any]:
+        kept = {path: self.known.get(self._key(path)) for path in paths}
+        return {path: value for path, value in kept.items() if value is not None}
+
+    def _keep(self, path: str, value: Mapping[str, Any]) -> None:
+        if not value["problem"]:
+            self.known[self._key(path)] = value
+            self.new = True
+
+    def _key(self, path: str) -> str:
+        info: Optional[os.stat_result] = self.guest.stat(path)
+        if info is None or not stat.S_ISREG(info.st_mode):
+            return path
+        times = f"{info.st_mtime_ns} {info.st_ctime_ns}"
+        return f"{path} {info.st_dev}:{info.st_ino} {info.st_size} {times}"
+
+    def _prove(self, paths: list[str], prove: Any) -> dict[str, Any]:
+        hosts = {path: self.guest.host(path) for path in paths}
+        proofs = prove_all(prove, list(hosts.values()))
+        return {path: proofs[host] for path, host in hosts.items()}
+
+
+def _pack(proof: InitrdProof) -> dict[str, Any]:
+    """As JSON can hold it: latin-1 keeps every byte."""
+    return {
+        **{key: getattr(proof, key) for key in ("kind", "resume", "problem")},
+        **{key: list(getattr(proof, key)) for key in ("compression", "versions", "preload")},
+        "modules": sorted(proof.modules),
+        "files": {path: content.decode("latin-1") for path, content in proof.files.items()},
+    }
+
+
+def _unpack(value: Mapping[str, Any]) -> InitrdProof:
+    return InitrdProof(
+        kind=value["kind"],
+        compression=tuple(value["compression"]),
+        modules=frozenset(value["modules"]),
+        versions=tuple(value["versions"]),
+        preload=tuple(value["preload"]),
+        resume=value["resume"],
+        files={path: text.encode("latin-1") for path, text in value["files"].items()},
+        problem=value["problem"],
+    )
