@@ -1,0 +1,51 @@
+"""Strings in the grammar of xl.cfg, so that no value and no comment can become a key.
+
+Source: xl.cfg(5) and Xen's tools/libs/util/libxlu_cfg_l.l, libxlu_cfg.c. A string may hold any byte
+but a newline, which ends it with an error, and NUL, which ends the file. Numeric escapes are never
+written: xl reads the octal ones as decimal.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+from pvprep.errors import PvprepError
+
+COMMENT_LENGTH = 200  # characters; a comment is for reading
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\t": "\\t"})
+
+
+def _hidden(char: str) -> bool:
+    """Is it a character that nobody sees: control, line separator, direction mark, surrogate?"""
+    return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def _raw_byte(char: str) -> bool:
+    """Does it stand for a byte that is not UTF-8 (surrogateescape)? Paths may hold those."""
+    return "\udc80" <= char <= "\udcff"
+
+
+def check(text: str, what: str) -> str:
+    """Give the text back, or refuse it if xl or a reader would take it for something else.
+
+    what: its name for the message. Tabs and bytes that are not UTF-8 are allowed.
+    """
+    for char in text:
+        if _hidden(char) and char != "\t" and not _raw_byte(char):
+            raise PvprepError(
+                f"{what} holds the invisible character U+{ord(char):04X}: {text!a}",
+                "A configuration of xl cannot hold it safely; give the value without it.",
+            )
+    return text
+
+
+def quote(text: str) -> str:
+    """The text as a string of xl.cfg, with its quotes."""
+    return '"' + check(text, "a string").translate(_ESCAPES) + '"'
+
+
+def comment(text: str) -> str:
+    """The text as it may stand behind a `#`: one line, nothing invisible, of bounded length."""
+    if len(text) > COMMENT_LENGTH:
+        text = text[: COMMENT_LENGTH - 3] + "..."
+    return "".join("?" if _hidden(char) else char for char in text)
