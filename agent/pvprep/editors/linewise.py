@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Optional
@@ -20,7 +21,7 @@ class Partial(Edited):
 
 
 def cut(line: str) -> tuple[str, str]:
-    """A line's text and its end: a newline, a carriage return and newline, or nothing."""
+    """A line's text and its end: a newline with or without a carriage return, or nothing."""
     body = line[:-1] if line.endswith("\n") else line
     body = body[:-1] if body.endswith("\r") else body
     return body, line[len(body) :]
@@ -28,7 +29,7 @@ def cut(line: str) -> tuple[str, str]:
 
 def newline(text: str) -> str:
     """The line end that a text uses, for lines that are added to it."""
-    return cut((lines(text) or ["\n"])[0])[1] or "\n"
+    return "\r\n" if re.match(r"[^\n]*\r\n", text) else "\n"
 
 
 def rewrite(text: str, change: Callable[[str], Change]) -> Edited:

@@ -140,7 +140,8 @@ def test_what_is_appended_is_what_is_read(text: str, value: str) -> None:
 
 
 WORDS = st.lists(
-    st.sampled_from(["a", "b#", "'a b'", "'\"'", '"a b"', '"\\"$"', '"\\$a\\\\"', "\\ ", "\\'", '""', "é"])
+    st.sampled_from(["a", "b#", "'a b'", "'\"'", '"a b"',
+                     '"\\"$"', '"\\$a\\\\"', "\\ ", "\\'", '""', "é"])
 ).map("".join)
 
 
