@@ -12,7 +12,7 @@ from pvprep import __version__
 from pvprep.domu.model import DomU, Vbd, Vif
 from pvprep.domu.quote import comment, quote
 
-# Debian's package grub-xen-host. GRUB must match the kernel: PV kernels by their bits, PVH by itself.
+# Debian's package grub-xen-host. For PV, GRUB must have the kernel's bits.
 PVGRUB_PV = "/usr/lib/grub-xen/grub-x86_64-xen.bin"
 PVGRUB_PV_32 = "/usr/lib/grub-xen/grub-i386-xen.bin"
 PVGRUB_PVH = "/usr/lib/grub-xen/grub-i386-xen_pvh.bin"
@@ -28,7 +28,7 @@ def disk_target(disk: Vbd) -> str:
 
 
 def disk_spec(disk: Vbd) -> str:
-    """A disk as xl-disk-configuration(5) has it; target= is last because it takes all that follows."""
+    """A disk as xl-disk-configuration(5) has it; target= last: it takes all the rest."""
     return (
         f"format={disk.format}, vdev={disk.vdev}, access={disk.access}, target={disk_target(disk)}"
     )
@@ -70,9 +70,7 @@ def emit(domu: DomU) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(
-        cfg=quote, note=comment, size=size
-    )
+    environment.filters.update(cfg=quote, note=comment, size=size)
     template = environment.get_template("xl.cfg.j2")
     return template.render(
         domu=domu,

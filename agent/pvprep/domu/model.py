@@ -176,7 +176,7 @@ class Boot:
 
 @dataclass(frozen=True)
 class DomU:
-    """A domain. uuid "": not known. memory and maxmem in MiB. pvshim: a 32-bit PV kernel inside PVH.
+    """A domain. uuid "": not known. pvshim: a 32-bit PV kernel, in PVH by way of a shim.
 
     source: words on where the facts came from. notes: more to tell the operator, a line each.
     """
