@@ -1,0 +1,68 @@
+"""Builders of initrds: which one a guest uses, and one module for each."""
+
+from __future__ import annotations
+
+import re
+
+from ..errors import PvprepError
+from ..guest import Guest, Line
+from . import dracut, initramfs_tools
+
+_TOOLS = {"initramfs-tools": initramfs_tools, "dracut": dracut}
+# Where a kernel package's scripts look for what builds its initrd (run-parts in linux-image).
+_HOOKS = ("/etc/kernel/postinst.d", "/usr/share/kernel/postinst.d")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]*")
+
+
+def detect(guest: Guest) -> str:
+    """Which builder makes this guest's initrds: `initramfs-tools`, `dracut` or "".
+
+    By evidence: its program is there, and its hook runs when a kernel is installed. A removed
+    builder's hook may stay behind as a configuration file, and dracut-core comes without a hook;
+    so it takes both. Where both builders have both, the hook that runs last wins, as it would for a
+    kernel package: run-parts goes by name.
+    """
+    there = [name for name, tool in _TOOLS.items() if guest.is_file(tool.PROGRAM)]
+    hooked = [
+        name for name in there if any(guest.is_file(f"{directory}/{name}") for directory in _HOOKS)
+    ]
+    return max(hooked or there, default="")
+
+
+def build(guest: Guest, tool: str, version: str, output: str, line: Line) -> None:
+    """Build the initrd of a kernel version at output, a path inside the guest.
+
+    line: gets every line that the builder says. Raises PvprepError where it fails; a file that is
+    no initrd may then lie at output. What the initrd holds is for the caller to prove: builders end
+    well even where a driver is missing.
+    """
+    if tool not in _TOOLS:
+        raise PvprepError(f"no builder of initrds named {tool!r}")
+    if not _VERSION.fullmatch(version):
+        raise PvprepError(f"{version!r} is no kernel version")
+    if not guest.is_dir(f"/lib/modules/{version}"):
+        raise PvprepError(
+            f"/lib/modules/{version} is missing: no initrd can be built for that kernel",
+            "install the package of that kernel again",
+        )
+    done = guest.run(_TOOLS[tool].command(guest, version, output), line=line)
+    said = done.output.splitlines()
+    errors = [text for text in said if text.startswith("E: ")]
+    if done.status or errors or not guest.is_file(output):
+        # A hook that failed says why before mkinitramfs says that it failed.
+        tail = "\n".join(f"  {text}" for text in said[-12:])
+        ended = f"status {done.status}" if done.status >= 0 else f"signal {-done.status}"
+        raise PvprepError(
+            f"{done.argv[0]} failed for {version} ({ended}); it said:\n{tail}",
+            _TOOLS[tool].hint(done.output),
+        )
+
+
+def finish(guest: Guest, tool: str, version: str, path: str, line: Line) -> None:
+    """Tell who has to know that a new initrd lies at its final path (also when it is put back)."""
+    argv = _TOOLS[tool].finish(guest, version, path)
+    if argv:
+        done = guest.run(argv, line=line)
+        if done.status:
+            said = "\n".join(f"  {text}" for text in done.output.splitlines()[-12:])
+            raise PvprepError(f"{' '.join(argv)}: status {done.status}; it said:\n{said}")

@@ -1,0 +1,61 @@
+"""initramfs-tools (Debian, Ubuntu): mkinitramfs(8), and what update-initramfs(8) does around it.
+
+`update-initramfs -u` runs `mkinitramfs -o FILE.new VERSION`, renames the result over FILE, and runs
+the hooks in /etc/initramfs/post-update.d. The journal does the renaming, for it has to prove the
+content first; so mkinitramfs is called here, and the hooks afterwards (see finish).
+
+That a later `update-initramfs -u` takes the file for its own:
+- 0.138 and later (Debian 11 on; Ubuntu 20.10 on) go by the file's name alone: nothing to do.
+- earlier ones keep a SHA-1 sum of it in /var/lib/initramfs-tools/VERSION; where it does not agree
+  they say that the file "has been altered" and leave it for ever: see state_file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Optional
+
+from ..guest import Guest
+
+PROGRAM = "/usr/sbin/mkinitramfs"
+_UPDATE = "/usr/sbin/update-initramfs"
+_STATE = "/var/lib/initramfs-tools"
+_POST_UPDATE = "/etc/initramfs/post-update.d"
+
+
+def command(_guest: Guest, version: str, output: str) -> list[str]:
+    """The builder's command line."""
+    return ["mkinitramfs", "-o", output, version]
+
+
+def hint(output: str) -> str:
+    """What to do about a failure, from what mkinitramfs said."""
+    if "failed to determine" in output:
+        return (
+            "MODULES=dep takes only the drivers of the root device it sees in /sys: "
+            "set MODULES=most in /etc/initramfs-tools/conf.d, or mount /proc and /sys"
+        )
+    if "No space left" in output:
+        return "make room in /boot and /var/tmp"
+    return "mend what it says; `mkinitramfs -v -o /var/tmp/try VERSION` shows more"
+
+
+def finish(guest: Guest, version: str, path: str) -> list[str]:
+    """What update-initramfs runs once the file is in place; LILO's map, for one, needs it.
+
+    A boot loader that reads the file by its path needs nothing, and has no hook here.
+    """
+    if not guest.names(_POST_UPDATE):
+        return []
+    return ["run-parts", f"--arg={version}", f"--arg={path}", _POST_UPDATE]
+
+
+def state_file(guest: Guest, version: str) -> Optional[str]:
+    """Where this guest's update-initramfs keeps the sum of the initrd, None where it does not."""
+    content = guest.read(_UPDATE) or b""
+    return f"{_STATE}/{version}" if _STATE.encode() in content else None
+
+
+def state(path: str, initrd: bytes) -> bytes:
+    """The content of the state file; path: the initrd's final one, e.g. /boot/initrd.img-VERSION."""
+    return f"{hashlib.sha1(initrd).hexdigest()}  {path}\n".encode()

@@ -1,0 +1,90 @@
+"""What a program in a mounted tree needs around it, in a mount namespace of this process alone.
+
+Nothing is written to the tree and nothing has to be taken away afterwards: the mounts end with the
+last process of the namespace, also where that process is killed. Sources: mount_namespaces(7),
+mount(2), unshare(2).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from .errors import PvprepError
+from .guest import Guest
+
+_CLONE_NEWNS = 0x00020000
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV = 0x1, 0x2, 0x4
+_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
+
+# By these do maintainer scripts start services. invoke-rc.d covers deb-systemd-invoke's half too:
+# without /run/systemd/system nobody calls systemctl. initctl must not reach an Upstart outside: it
+# talks over an abstract socket, which a chroot does not hide.
+_STARTERS = ("/usr/sbin/invoke-rc.d", "/sbin/start-stop-daemon", "/sbin/initctl")
+_STAND_IN = "#!/bin/sh\n# pvprep: services of a tree that does not run are not started.\nexit 0\n"
+
+# A source's Signed-By names a key by its path; apt runs outside and shall see the guest's keys.
+_KEYRINGS = ("/usr/share/keyrings", "/etc/apt/keyrings")
+
+
+def enter(guest: Guest) -> None:
+    """Give this process a mount namespace with /proc, /sys, /dev and /run inside the tree.
+
+    /sys is read-only and shows no firmware: what a boot loader's scripts find there is the host's.
+    Programs that start services do nothing. A guest that is our own root is left as it is.
+    Raises PvprepError where it is not allowed or the tree lacks a directory to mount on.
+    """
+    if guest.running:
+        return
+    places = {name: _place(guest, name) for name in ("/proc", "/sys", "/dev", "/run")}
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNS):
+        raise PvprepError(
+            f"no mount namespace of our own: {os.strerror(ctypes.get_errno())}",
+            "run pvprep as root; in a container it needs CAP_SYS_ADMIN",
+        )
+    _mount("none", "/", "", _MS_REC | _MS_PRIVATE)
+    safe = _MS_NOSUID | _MS_NODEV
+    _mount("proc", places["/proc"], "proc", safe)
+    _mount("sysfs", places["/sys"], "sysfs", safe | _MS_RDONLY)
+    if os.path.isdir(f"{places['/sys']}/firmware"):
+        _mount("tmpfs", f"{places['/sys']}/firmware", "tmpfs", safe | _MS_RDONLY, "mode=555")
+    _mount("/dev", places["/dev"], "", _MS_BIND | _MS_REC)
+    _mount("tmpfs", places["/run"], "tmpfs", safe, "mode=755")
+    _stand_in(guest, places["/run"])
+    for directory in _KEYRINGS:
+        if guest.is_dir(directory) and os.path.isdir(directory):
+            _mount(guest.host(directory), os.path.realpath(directory), "", _MS_BIND)
+
+
+def _place(guest: Guest, path: str) -> str:
+    """Where to mount: a real directory, so that a link in the tree leads nowhere else."""
+    if guest.is_dir(path):
+        place = guest.host(path)
+        if place == guest.root + path:
+            return place
+    raise PvprepError(
+        f"{guest.root} has no directory {path} to mount on",
+        f"mkdir {guest.root}{path}, if this is the root of a guest",
+    )
+
+
+def _stand_in(guest: Guest, run: str) -> None:
+    """Cover the programs that start services; an absent one needs no cover."""
+    stand_in = f"{run}/pvprep-no-services"
+    with open(stand_in, "w", encoding="ascii") as file:
+        file.write(_STAND_IN)
+        os.fchmod(file.fileno(), 0o755)
+    for path in _STARTERS:
+        if guest.is_file(path):
+            _mount(stand_in, guest.host(path), "", _MS_BIND)
+
+
+def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    words = [os.fsencode(word) for word in (source, target, kind)]
+    if libc.mount(*words, ctypes.c_ulong(flags), data.encode() or None):
+        raise PvprepError(
+            f"cannot mount {source} on {target}: {os.strerror(ctypes.get_errno())}",
+            "run pvprep as root; in a container it needs CAP_SYS_ADMIN",
+        )

@@ -1,0 +1,1 @@
+"""Package managers, one class each, and what is read from their databases without starting them."""
