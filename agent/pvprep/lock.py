@@ -1,0 +1,58 @@
+"""One pvprep at a time: a lock that goes with the process, however that ends (flock(2))."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from types import TracebackType
+from typing import Optional
+
+from .errors import Exit, PvprepError
+from .synced import in_words
+
+
+class Lock:
+    """Taken when made. PvprepError where another process has it or the directory is read-only."""
+
+    def __init__(self, directory: str) -> None:
+        self._fd: Optional[int] = None
+        try:
+            os.makedirs(directory, 0o700, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            self._fd = os.open(os.path.join(directory, "lock"), flags, 0o600)
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = self._owner()
+            self.release()
+            raise PvprepError(
+                f"another pvprep is running (pid {pid})", "wait until it is done", Exit.NOT_READY
+            ) from None
+        except OSError as error:
+            self.release()
+            raise in_words(error, f"cannot write {directory}", Exit.NOT_READY) from error
+        try:
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
+        except OSError:
+            pass  # on a full disk the lock still holds, only not with a number to show
+
+    def release(self) -> None:
+        """Give it up; once more does nothing."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self.release()
+
+    def _owner(self) -> str:
+        assert self._fd is not None
+        return os.pread(self._fd, 20, 0).decode("ascii", "replace").strip() or "not known"

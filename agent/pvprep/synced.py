@@ -1,0 +1,114 @@
+"""Files, written so that they are on the disk when the call returns, and never seen half written.
+
+All paths here are outside the guest; backup.py and manifest.py are the only callers.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+
+from .errors import Exit, PvprepError
+
+CHUNK = 1024 * 1024
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not hang us
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def chunks(place: str) -> Iterator[bytes]:
+    """The content of a file, a mebibyte at a time."""
+    with open(os.open(place, READ), "rb", buffering=0) as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+def digest(content: Iterable[bytes]) -> str:
+    """The SHA-256 of the content, in hex."""
+    value = hashlib.sha256()
+    for chunk in content:
+        value.update(chunk)
+    return value.hexdigest()
+
+
+def create(place: str, content: Iterable[bytes]) -> str:
+    """Write and sync a new file that only its owner can read; gives the SHA-256."""
+    value = hashlib.sha256()
+    fd = os.open(place, CREATE, 0o600)
+    try:
+        for chunk in content:
+            value.update(chunk)
+            write_all(fd, chunk)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    return value.hexdigest()
+
+
+def overwrite(place: str, content: Iterable[bytes]) -> None:
+    """Rewrite a file in place. It is cut to length last: until then it gives up no block."""
+    fd = os.open(place, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        size = 0
+        for chunk in content:
+            write_all(fd, chunk)
+            size += len(chunk)
+        os.ftruncate(fd, size)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """write(2) until all is written: one call may take less, and does on a full disk."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def swap(beside: str, place: str) -> None:
+    """Let a file take its place, metadata and all on the disk before and after."""
+    sync(beside)
+    os.rename(beside, place)
+    sync_directory(os.path.dirname(place))
+
+
+def remove(place: str) -> None:
+    """Unlink; that it is not there is fine."""
+    try:
+        os.unlink(place)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+
+
+def sync(place: str, flags: int = READ) -> None:
+    """fsync(2) a file by name."""
+    fd = os.open(place, flags)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_directory(place: str) -> None:
+    """fsync(2) a directory, so that its names are on the disk."""
+    sync(place, READ | os.O_DIRECTORY)
+
+
+def in_words(error: Exception, doing: str, status: Exit = Exit.PUT_BACK) -> PvprepError:
+    """What a failed system call means for a person."""
+    code = error.errno if isinstance(error, OSError) else None
+    hints = {
+        errno.ENOSPC: "make room (df, df -i), then try again",
+        errno.EDQUOT: "raise the quota or make room, then try again",
+        errno.EROFS: "mount the file system for writing, then try again",
+        errno.EPERM: "if you are root, see whether the file is immutable (lsattr, chattr -i)",
+        errno.EACCES: "run pvprep as root",
+        errno.EXDEV: "it would have to move to another file system; do that by hand",
+        errno.EBUSY: "something is mounted there; unmount it, then try again",
+        errno.EIO: "the disk or its file system fails; look at dmesg before anything else",
+    }
+    why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return PvprepError(f"{doing}: {why}", hints.get(code or 0, ""), status)

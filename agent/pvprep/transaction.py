@@ -1,0 +1,268 @@
+"""A transaction: carry out changes, one by one, each in an order that survives a kill anywhere.
+
+For every change: look at what it touches, back that up, write the intent down, change, write down
+that it is done. undo.py reads the same manifest backwards.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Union
+
+from .backup import (
+    ABSENT,
+    DIR,
+    FILE,
+    LINK,
+    OTHER,
+    Record,
+    article,
+    describe,
+    dress,
+    locate,
+    look,
+    save,
+    write,
+)
+from .changes import (
+    BuildInitrd,
+    Change,
+    InstallPackages,
+    MakeDir,
+    MakeLink,
+    Move,
+    Remove,
+    Workers,
+    WriteFile,
+)
+from .errors import PvprepError
+from .guest import Guest
+from .lock import Lock
+from .manifest import TEMP, Done, Entry, Manifest
+from .synced import digest, in_words, remove, swap, sync, sync_directory
+from .undo import lasting, undo
+
+# What a change can be made to; the rest is refused before anything is touched.
+MADE_FOR = {
+    WriteFile: (FILE, ABSENT),
+    Remove: (FILE, LINK),
+    Move: (FILE, LINK, DIR),
+    MakeDir: (DIR, ABSENT),
+    MakeLink: (ABSENT,),
+    InstallPackages: (FILE, LINK, DIR, ABSENT, OTHER),
+    BuildInitrd: (FILE, ABSENT),
+}
+
+
+class Transaction:
+    """Changes that are all made, or all undone. After an error the caller must undo()."""
+
+    def __init__(self, guest: Guest, manifest: Manifest, order: int, lock: Lock) -> None:
+        """order: as undo() takes it. lock: given up at either end."""
+        self._guest = guest
+        self._manifest = manifest
+        self._order = order
+        self._lock = lock
+        self._backups = 0
+
+    @property
+    def id(self) -> str:
+        """The name of its directory below /var/lib/pvprep."""
+        return self._manifest.id
+
+    def apply(self, change: Change, workers: Workers) -> None:
+        """Make one change; when this returns it is made and on the disk.
+
+        PvprepError where that fails. Then, as after any other exception (KeyboardInterrupt), a
+        part of it may be made: call undo().
+        """
+        if not self._manifest.complete:
+            raise PvprepError("a change before this one has failed", "undo first")
+        try:
+            entry = self._intend(change, workers)
+            self._manifest.append("change", entry=entry)
+            self._make(change, entry, workers)
+            self._manifest.append("done", number=entry.number, done=self._done(entry, workers))
+        except (OSError, ValueError) as error:
+            raise in_words(error, f"cannot change {_paths(change)}") from error
+
+    def commit(self) -> None:
+        """All is well: nothing but a rollback undoes it from here on."""
+        if not self._manifest.complete:
+            raise PvprepError("a change has failed: this cannot be committed", "undo first")
+        try:
+            self._manifest.free()
+            self._manifest.append("applied")
+            self._manifest.append("committed")
+        except OSError as error:
+            raise in_words(error, f"cannot write {self._manifest.store}") from error
+        self._lock.release()
+
+    def undo(self, workers: Workers) -> list[str]:
+        """Put everything back; what could not be is said in words (empty: all is as it was).
+
+        PvprepError with status HALF_WAY where it had to stop; `recover` goes on from there.
+        """
+        # Read again what is on the disk: an interrupt may have come between a line and our notes.
+        self._manifest = Manifest(self._manifest.store)
+        problems = undo(self._guest, self._manifest, workers, self._order)
+        self._lock.release()
+        return problems
+
+    def _intend(self, change: Change, workers: Workers) -> Entry:
+        """Look at and back up all that the change touches; the guest is not changed yet."""
+        before = tuple(self._before(change, path) for path in self._touched(change))
+        if isinstance(change, WriteFile):
+            _expect(change, before[0])
+        made: list[str] = []
+        if not isinstance(change, (InstallPackages, Remove)):
+            made = self._missing(change.to if isinstance(change, Move) else change.path)
+        if isinstance(change, MakeDir):
+            if before[0].kind == ABSENT:
+                made.append(change.path)
+            before = ()  # its undo is that of any directory made: away with it when it is empty
+        number = len(self._manifest.entries) + 1
+        return Entry(
+            number,
+            type(change).__name__,
+            change.step,
+            change.why,
+            "" if isinstance(change, InstallPackages) else change.path,
+            change.to if isinstance(change, Move) else "",
+            self._temp(change, number),
+            before,
+            tuple(made),
+            self._parents(change, (*(record.path for record in before), *made)),
+            dict(workers.installed()) if isinstance(change, InstallPackages) else {},
+        )
+
+    def _touched(self, change: Change) -> list[str]:
+        if isinstance(change, InstallPackages):
+            paths = [self._guest.resolve(path, follow=False) for path in change.touches]
+            return list(dict.fromkeys(paths))
+        return [change.path, change.to] if isinstance(change, Move) else [change.path]
+
+    def _before(self, change: Change, path: str) -> Record:
+        record = describe(self._guest, path)
+        arrives = isinstance(change, Move) and path == change.to
+        if record.kind not in ((ABSENT,) if arrives else MADE_FOR[type(change)]):
+            raise PvprepError(
+                f"{type(change).__name__}: {path} is {article(record.kind)}",
+                "the plan was made for another state of this system; run pvprep again",
+            )
+        if isinstance(change, Move):
+            return look(self._guest, path)  # it moves as it is: nothing to back up
+        self._backups += 1
+        return save(self._guest, path, self._manifest.store, str(self._backups))
+
+    def _temp(self, change: Change, number: int) -> str:
+        if isinstance(change, BuildInitrd):
+            if "/" in change.version:
+                raise PvprepError(f"{change.version!r} is not the version of a kernel")
+            return f"{TEMP}initrd-{change.version}"
+        return f"{TEMP}{self.id}-{number}"
+
+    def _missing(self, path: str) -> list[str]:
+        """The directories that have to be made above the path, the outermost first."""
+        missing: list[str] = []
+        above = os.path.dirname(path)
+        while (record := describe(self._guest, above)).kind == ABSENT:
+            missing.insert(0, above)
+            above = os.path.dirname(above)
+        if record.kind != DIR:
+            raise PvprepError(f"{path}: {above} is {article(record.kind)}, not a directory")
+        return missing
+
+    def _parents(self, change: Change, paths: Iterable[str]) -> tuple[Record, ...]:
+        """The directories whose times the change alters.
+
+        Packages alter more of them than are known here, those that this transaction has touched
+        before among them: these have to be right again for the undo of the changes before.
+        """
+        parents: dict[str, Record] = {}
+        for path in paths:
+            above = os.path.dirname(path)
+            while (record := describe(self._guest, above)).kind == ABSENT:
+                above = os.path.dirname(above)
+            parents[above] = record
+        if isinstance(change, InstallPackages):
+            for entry in self._manifest.entries:
+                for parent in entry.parents:
+                    parents.setdefault(parent.path, describe(self._guest, parent.path))
+        return tuple(record for record in parents.values() if record.kind == DIR)
+
+    def _make(self, change: Change, entry: Entry, workers: Workers) -> None:
+        for path in entry.made:
+            mode = change.mode if isinstance(change, MakeDir) and path == change.path else 0o755
+            place = locate(self._guest, path)
+            os.mkdir(place, 0o700)
+            os.chmod(place, mode)  # whatever the umask
+            sync_directory(os.path.dirname(place))
+        if isinstance(change, WriteFile):
+            write(self._guest, entry.before[0], change.content, change.mode, entry.temp)
+        elif isinstance(change, InstallPackages):
+            workers.install(change)
+        elif isinstance(change, BuildInitrd):
+            self._build(change, entry, workers)
+        elif not isinstance(change, MakeDir):
+            self._call(change)
+
+    def _call(self, change: Union[Remove, MakeLink, Move]) -> None:
+        """The changes that are one system call."""
+        place = locate(self._guest, change.path)
+        if isinstance(change, Remove):
+            os.unlink(place)
+        elif isinstance(change, MakeLink):
+            os.symlink(change.target, place)
+        else:
+            to = locate(self._guest, change.to)
+            os.rename(place, to)
+            sync_directory(os.path.dirname(to))
+        sync_directory(os.path.dirname(place))
+
+    def _build(self, change: BuildInitrd, entry: Entry, workers: Workers) -> None:
+        """Build beside the old one, and let it take its place only when it is proven."""
+        output = os.path.join(os.path.dirname(change.path), entry.temp)
+        remove(locate(self._guest, output))
+        workers.build(change, output)
+        if describe(self._guest, output).kind != FILE:
+            raise PvprepError(f"{change.tool} has made no {output}", "see the log")
+        if entry.before[0].kind == FILE:
+            dress(locate(self._guest, output), entry.before[0])
+        swap(locate(self._guest, output), locate(self._guest, change.path))
+
+    def _done(self, entry: Entry, workers: Workers) -> Done:
+        """What is there now. Scripts of packages do not sync what they rewrite: we do."""
+        after = [look(self._guest, record.path) for record in entry.before]
+        after += [look(self._guest, path) for path in entry.made if path == entry.path]
+        new: list[str] = []
+        changed: list[str] = []
+        if entry.kind == InstallPackages.__name__:
+            for record in after:
+                if record.kind == FILE:
+                    sync(locate(self._guest, record.path))
+            now = workers.installed()
+            new = sorted(set(now) - set(entry.installed))
+            changed = lasting(entry.installed, now)
+        parents = [describe(self._guest, parent.path) for parent in entry.parents]
+        left = {parent.path: parent.mtime for parent in parents if parent.kind == DIR}
+        return Done(tuple(after), left, tuple(new), tuple(changed))
+
+
+def _expect(change: WriteFile, before: Record) -> None:
+    """The file must be what the plan was made from."""
+    wanted = ABSENT if change.expect is None else digest([change.expect])
+    found = ABSENT if before.kind == ABSENT else before.sha256
+    if wanted != found:
+        raise PvprepError(
+            f"{change.path} has changed since pvprep read it",
+            "something else is changing this system; let it finish, then try again",
+        )
+
+
+def _paths(change: Change) -> str:
+    """What a change is about, for an error."""
+    if isinstance(change, InstallPackages):
+        return f"packages {' '.join((*change.names, *change.files))}"
+    return f"{change.path} or {change.to}" if isinstance(change, Move) else change.path

@@ -1,0 +1,189 @@
+"""Undo a transaction from its manifest, last change first; a kill at any point may be repeated.
+
+Before each change is put back, a line says so and which times its directories shall have in the
+end. Who goes on later starts with the last of these lines: undoing one change twice does no harm.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from .backup import ABSENT, DIR, FILE, Record, describe, difference, locate, look, restore, save
+from .changes import Workers
+from .errors import Exit, PvprepError
+from .guest import Guest
+from .manifest import Entry, Manifest, State, Undo
+from .synced import in_words, remove, sync_directory
+
+
+def undo(guest: Guest, manifest: Manifest, workers: Workers, order: int) -> list[str]:
+    """Put everything back; gives, in words, what could not be.
+
+    order: counts the undone, so that verify knows which of them speaks last for a path.
+    PvprepError with status HALF_WAY where something stands in the way; call it again then.
+    """
+    if manifest.state is State.ROLLED_BACK:
+        return list(manifest.problems)
+    try:
+        manifest.free()
+        for entry in reversed(manifest.entries):
+            if manifest.undo and entry.number > min(manifest.undo):
+                continue
+            if entry.number not in manifest.undo:
+                note = _intend(guest, manifest, entry, workers)
+                manifest.append("undo", number=entry.number, undo=note)
+            _undo(guest, manifest, entry, workers)
+        problems = [note for done in manifest.undo.values() for note in done.notes]
+        found = differences(guest, pristine([manifest]))
+        problems += [f"{path}: {what}" for path, what in found if what]
+        for entry in manifest.entries:
+            for record in entry.before:
+                if record.nlink > 1:
+                    remove(os.path.join(manifest.store, f"{record.backup}.link"))
+        manifest.append("rolled-back", order=order, problems=problems)
+    except PvprepError as error:
+        hint = error.hint or "see to that, then run `pvprep recover`"
+        raise PvprepError(error.message, hint, Exit.HALF_WAY) from error
+    except (OSError, ValueError, OverflowError) as error:
+        doing = f"cannot put everything back ({manifest.store})"
+        raise in_words(error, doing, Exit.HALF_WAY) from error
+    return problems
+
+
+def pristine(manifests: Sequence[Manifest]) -> dict[str, Record]:
+    """What each path was before these transactions (oldest first), as far as can be told: not for
+    paths beneath a directory after that was moved, as those were other paths before."""
+    found: dict[str, Record] = {}
+    moved: list[str] = []
+    for entry in (entry for manifest in manifests for entry in manifest.entries):
+        records = [*entry.before, *(Record(path, ABSENT) for path in entry.made)]
+        for record in records:
+            if not any(beneath(record.path, directory) for directory in moved):
+                found.setdefault(record.path, record)
+        moved += [entry.path, entry.to] if entry.to else []
+    return found
+
+
+def beneath(path: str, directory: str) -> bool:
+    """Whether the path is in the directory, however deep."""
+    return path.startswith(f"{directory}/")
+
+
+def differences(
+    guest: Guest, records: Mapping[str, Record], edits: bool = False
+) -> list[tuple[str, str]]:
+    """Each path with how it differs from its record ("": not at all); edits: as difference()."""
+    found = []
+    for path, record in records.items():
+        try:
+            found.append((path, difference(record, look(guest, path), edits)))
+        except (PvprepError, OSError) as error:
+            found.append((path, str(error)))
+    return found
+
+
+def lasting(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Packages that are gone or of another version now, in words: no undo brings them back."""
+    return [
+        f"package {name} {version} was replaced by {now[name]}"
+        if name in now
+        else f"package {name} {version} was removed"
+        for name, version in sorted(before.items())
+        if now.get(name) != version
+    ]
+
+
+def _intend(guest: Guest, manifest: Manifest, entry: Entry, workers: Workers) -> Undo:
+    """What to decide once, before anything of the change is put back.
+
+    A directory gets its times back only if nobody else has put a name into it since.
+    """
+    done = manifest.done.get(entry.number)
+    times = {}
+    for parent in entry.parents:
+        now = describe(guest, parent.path)
+        others = now.kind == DIR and done and now.mtime != done.left.get(parent.path)
+        best = now if others else parent
+        times[parent.path] = (best.atime, best.mtime)
+    notes: list[str] = []
+    if entry.kind == "InstallPackages":
+        notes += done.lasting if done else lasting(entry.installed, workers.installed())
+    if done and "committed" not in manifest.marks:
+        notes += _keep_edits(guest, manifest, entry, done.after)
+    return Undo(times, tuple(notes))
+
+
+def _keep_edits(
+    guest: Guest, manifest: Manifest, entry: Entry, after: Sequence[Record]
+) -> list[str]:
+    """Keep what people wrote between the kill and the recovery: it is about to be replaced."""
+    notes = []
+    for old, new in zip(entry.before, after):
+        now = look(guest, old.path)
+        if now.kind == FILE and now.sha256 not in (old.sha256, new.sha256) and not entry.to:
+            taken = [int(name) for name in os.listdir(manifest.store) if name.isdigit()]
+            name = str(max(taken, default=0) + 1)
+            save(guest, old.path, manifest.store, name)
+            kept = os.path.join(manifest.store, name)
+            notes.append(f"{old.path} had been edited since; that version is kept as {kept}")
+    return notes
+
+
+def _undo(guest: Guest, manifest: Manifest, entry: Entry, workers: Workers) -> None:
+    for record in (*entry.before, *(Record(path, ABSENT) for path in entry.made)):
+        remove(os.path.join(os.path.dirname(locate(guest, record.path)), entry.temp))
+    if entry.kind == "InstallPackages":
+        _purge(manifest, entry, workers)
+    for parent in entry.parents:
+        if describe(guest, parent.path).kind == ABSENT:  # a package took it along
+            restore(guest, parent, manifest.store, entry.temp)
+    if entry.to:
+        _move_back(guest, entry)
+    else:
+        for record in reversed(entry.before):
+            restore(guest, record, manifest.store, entry.temp)
+    for path in reversed(entry.made):
+        try:
+            os.rmdir(locate(guest, path))
+        except OSError:
+            pass  # not there yet, or no longer empty; the comparison in the end tells
+    for path, times in manifest.undo[entry.number].times.items():
+        os.utime(locate(guest, path), ns=times, follow_symlinks=False)
+        sync_directory(locate(guest, path))
+
+
+def _purge(manifest: Manifest, entry: Entry, workers: Workers) -> None:
+    """Remove the packages that came with the change, and no others."""
+    try:
+        workers.mend()
+    except PvprepError:
+        pass  # a half-installed package may be what is broken: purging it mends
+    done = manifest.done.get(entry.number)
+    now = set(workers.installed())
+    new = sorted(now & set(done.new) if done else now - set(entry.installed))
+    if not new:
+        return
+    workers.purge(new)
+    still = set(new) & set(workers.installed())
+    if still:
+        raise PvprepError(
+            f"still installed: {' '.join(sorted(still))}",
+            "remove them with the package manager, then run `pvprep recover`",
+        )
+
+
+def _move_back(guest: Guest, entry: Entry) -> None:
+    away, home = describe(guest, entry.to).kind, describe(guest, entry.path).kind
+    if away != ABSENT and home == ABSENT:
+        source, target = locate(guest, entry.to), locate(guest, entry.path)
+        os.rename(source, target)
+        sync_directory(os.path.dirname(target))
+        sync_directory(os.path.dirname(source))
+    elif away != ABSENT or home == ABSENT:
+        raise PvprepError(
+            f"{entry.to} cannot be moved back to {entry.path}: "
+            + ("it is gone" if away == ABSENT else "something else is there now"),
+            f"bring that in order by hand, so that only {entry.path} is left, "
+            "then run `pvprep recover`",
+        )
