@@ -53,10 +53,10 @@ def members(stream: Stream) -> Iterator[Member]:
 
 
 def _fields(header: bytes, at: int) -> tuple[int, ...]:
+    if len(header) > 5 and header[:6] not in MAGIC:
+        raise PayloadError(f"byte {at} should begin a cpio member, but there is {header[:8]!r}")
     if len(header) < _HEADER:
         raise PayloadError(f"the cpio archive is cut off at byte {at + len(header)}")
-    if header[:6] not in MAGIC:
-        raise PayloadError(f"byte {at} should begin a cpio member, but there is {header[:8]!r}")
     try:
         # Unlike int(), it takes no sign, space or underscore for part of a number.
         return _FIELDS.unpack(binascii.unhexlify(header[6:]))

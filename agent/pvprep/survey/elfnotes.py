@@ -73,7 +73,7 @@ def read_notes(open_image: Callable[[], Stream]) -> XenNotes:
     """
     image = open_image()
     try:
-        header = _header(image.take(64))
+        header = _header(image)
         notes = _from_segments(image, header)
         if notes:
             return XenNotes(header.bits, notes)
@@ -87,16 +87,19 @@ def read_notes(open_image: Callable[[], Stream]) -> XenNotes:
         image.close()
 
 
-def _header(raw: bytes) -> _Header:
+def _header(image: Stream) -> _Header:
+    raw = image.take(52)
     if raw[:4] != b"\x7fELF":
         raise PayloadError(f"it should hold an ELF image, but that begins with {raw[:8]!r}")
     wide = raw[4:5] == b"\x02"
+    if wide:
+        raw += image.take(12)
     form = struct.Struct("<16xHHIQQQIHHHHHH" if wide else "<16xHHIIIIIHHHHHH")
     if len(raw) < form.size or raw[4] not in (1, 2) or raw[5] != 1:
         raise PayloadError(f"the ELF header is cut off or not of a PC: {raw[:20]!r}")
-    _, machine, _, _, phoff, shoff, _, _, phsize, phnum, shsize, shnum, names = form.unpack_from(
-        raw
-    )
+    values = form.unpack(raw)
+    machine, phoff, shoff = values[1], values[4], values[5]
+    phsize, phnum, shsize, shnum, names = values[8:]
     if machine not in _MACHINES:
         raise PayloadError(f"the ELF image in it is for machine {machine}, not for a PC")
     # type, offset, size; for sections the name before them

@@ -113,7 +113,7 @@ class _Child:
         import pickle
 
         status = self.reap()
-        if status == 0 and self.said:
+        if status == 0 and self.said and not self.killed:
             return pickle.loads(self.said)
         return self.prove.failed(self._death(status))
 

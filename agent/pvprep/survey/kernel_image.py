@@ -36,8 +36,8 @@ def _prove(whole: Part) -> KernelProof:
     try:
         head = os.pread(whole.fd, _HEAD, 0)
         if head[0x202:0x206] == b"HdrS":
-            proof = replace(proof, version=_version(whole, head))
             part = _payload(whole, head)
+            proof = replace(proof, version=_version(whole, head))
         else:
             part = whole
             _refuse_strangers(head)
@@ -101,6 +101,7 @@ def _refuse_strangers(head: bytes) -> None:
 
 
 def _compression(part: Part, bzimage: bool) -> str:
+    """How the kernel in `part` is compressed, of which the part then holds nothing else."""
     from .payload import sniff
 
     head = os.pread(part.fd, min(8, part.end - part.start), part.start)
@@ -108,6 +109,8 @@ def _compression(part: Part, bzimage: bool) -> str:
         return "none"
     found = sniff(head)
     if bzimage and found:
+        if found != "gzip":
+            part.end -= 4  # the unpacked size, which Linux scripts/Makefile.lib puts behind
         return found
     if bzimage:
         raise PayloadError(f"the bzImage's payload is of no known compression: {head!r}")
