@@ -66,13 +66,15 @@ class MakeLink:
 class InstallPackages:
     """Install packages by name, or from local package files (paths outside the guest).
 
-    touches: files that the packages' scripts are known to rewrite (boot loader configuration,
-    links in /); they are backed up before and put back, byte for byte, by the undo.
+    one_of: names of which the first that can be had is installed. touches: files that the
+    packages' scripts are known to rewrite (boot loader configuration, links in /); they are backed
+    up before and put back, byte for byte, by the undo.
     """
 
     step: str
     names: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    one_of: tuple[str, ...] = ()
     touches: tuple[str, ...] = ()
     why: tuple[str, ...] = ()
 

@@ -13,7 +13,7 @@ from . import kernelargs
 from .edited import Edit, Edited, Translate, lines
 from .linewise import Change, cut, insert, newline, rewrite
 
-_LINUX = re.compile(r"([ \t]*linux(?:16|efi)?[ \t]+[^ \t\r\n]+)([ \t]*)(.*)", re.DOTALL)
+_LINUX = re.compile(r"([ \t]*linux(?:16|efi)?[ \t]+([^ \t\r\n]+))([ \t]*)(.*)", re.DOTALL)
 _ENTRY = re.compile(r"[ \t]*menuentry[ \t]")
 _MENU = re.compile(r"[ \t]*(?:menuentry|submenu)[ \t]")
 _DEFAULT = re.compile(r"""([ \t]*set[ \t]+default=)("[^"]*"|'[^']*'|[^ \t\r;]*)(.*)""", re.DOTALL)
@@ -26,15 +26,19 @@ def edit(
     translate: Translate,
     remove: Callable[[str], bool] = lambda _token: False,
     last: Sequence[str] = (),
+    only: Callable[[str], bool] = lambda _kernel: True,
 ) -> Edited:
-    """Edit the arguments of every `linux` line of a menuentry; the rest as kernelargs.edit."""
+    """Edit the arguments of every `linux` line of a menuentry whose kernel is one of `only`.
+
+    The rest as kernelargs.edit.
+    """
 
     def change(body: str) -> Change:
         match = _LINUX.fullmatch(body)
-        if not match:
+        if not match or not only(match[2]):
             return body, ()
-        args, pairs = kernelargs.edit(match[3], translate=translate, remove=remove, last=last)
-        return match[1] + (match[2] or (" " if args else "")) + args, pairs
+        args, pairs = kernelargs.edit(match[4], translate=translate, remove=remove, last=last)
+        return match[1] + (match[3] or (" " if args else "")) + args, pairs
 
     return _in_entries(text, change, outside=lambda body: (body, ()))
 

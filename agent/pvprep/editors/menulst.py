@@ -16,7 +16,7 @@ from .linewise import Change, cut, insert, rewrite
 
 _COMMAND = re.compile(r"[ \t]*([^ \t=#]+)(?:[ \t]*=[ \t]*|[ \t]+|[ \t]*\Z)(.*)", re.DOTALL)
 _KERNEL = re.compile(
-    r"([ \t]*kernel(?:[ \t]*=[ \t]*|[ \t]+)(?:--[^ \t]+[ \t]+)*[^ \t]+)([ \t]*)(.*)", re.DOTALL
+    r"([ \t]*kernel(?:[ \t]*=[ \t]*|[ \t]+)(?:--[^ \t]+[ \t]+)*([^ \t]+))([ \t]*)(.*)", re.DOTALL
 )
 _DEFAULT = re.compile(r"([ \t]*default(?:[ \t]*=[ \t]*|[ \t]+))([^ \t]+)(.*)", re.DOTALL)
 _MAGIC = re.compile(r"(# (kopt[^= \t]*|defoptions)=)(.*)", re.DOTALL)
@@ -56,10 +56,11 @@ def edit(
     translate: Translate,
     remove: Callable[[str], bool] = lambda _token: False,
     last: Sequence[str] = (),
+    only: Callable[[str], bool] = lambda _kernel: True,
 ) -> Edited:
     """Edit the arguments of kernel lines and of update-grub's options, as kernelargs.edit does.
 
-    Stanzas that start a hypervisor are left: their kernel line is the hypervisor's.
+    only: which kernels' lines. Stanzas that start a hypervisor are left: their kernel line is the hypervisor's.
     """
     left = {
         number
@@ -81,10 +82,10 @@ def edit(
             new, pairs = args(option[3], _wanted(option[2], option[3], last))
             return option[1] + new, pairs
         kernel = _KERNEL.fullmatch(body)
-        if not kernel or number in left:
+        if not kernel or number in left or not only(kernel[2]):
             return body, ()
-        new, pairs = args(kernel[3], last)
-        return kernel[1] + (kernel[2] or (" " if new else "")) + new, pairs
+        new, pairs = args(kernel[4], last)
+        return kernel[1] + (kernel[3] or (" " if new else "")) + new, pairs
 
     return rewrite(text, change)
 

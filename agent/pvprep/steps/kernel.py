@@ -13,11 +13,12 @@ from ..context import Context, missing_frontends
 from ..draft import Draft
 from ..facts import Kernel
 from ..findings import Level
-from ..packages import kernel_candidates
+from ..packages.kernels import kernel_candidates
 from .step import Step
 
 NAME = "kernel"
-# Which Xen release could first unpack a payload. Source: Xen tools/libs/guest/xg_dom_bzimageloader.c.
+# Which Xen release could first unpack a payload.
+# Source: Xen tools/libs/guest/xg_dom_bzimageloader.c.
 SINCE = {
     "none": "4.0", "gzip": "4.0", "bzip2": "4.0", "lzma": "4.0", "xz": "4.1", "lzo": "4.1",
     "lz4": "4.4", "zstd": "4.15",
@@ -53,10 +54,11 @@ def plan(context: Context, draft: Draft) -> None:
         return
     for kernel in context.facts.kernels:
         _blame(kernel, options.type, draft)
-    names = kernel_candidates(context.facts)
+    facts = context.facts
+    names = kernel_candidates(facts.distro, facts.machine.userland)
     if names and not draft.errors:
-        install = InstallPackages(NAME, names, touches=TOUCHES, why=(f"install {names[0]}",))
-        draft.install(install)
+        why = (f"install {' or '.join(names)}",)
+        draft.install(InstallPackages(NAME, one_of=names, touches=TOUCHES, why=why))
     elif not names:
         draft.say(
             "kernel.none",
@@ -90,7 +92,7 @@ def _praise(kernel: Kernel, draft: Draft) -> None:
         draft.say(
             "kernel.pv32",
             Level.WARN,
-            f"{kernel.version} is a 32-bit PV kernel: Xen 4.16 and later run it in the PV shim only",
+            f"{kernel.version} is a 32-bit PV kernel: Xen since 4.16 runs it in the PV shim only",
             remedy="the emitted config asks for the shim (pvshim=1); a 64-bit kernel under the "
             "32-bit system is the better way: linux-image-amd64",
         )
@@ -133,8 +135,8 @@ STEP = Step(
         "kernel.no-pv": "The image has no Xen note ENTRY: the domain builder would refuse it.",
         "kernel.no-pvh": "The image has no Xen note PHYS32_ENTRY: it cannot boot as PVH.",
         "kernel.pvhvm-only": (
-            "CONFIG_XEN_PVHVM lets a kernel use Xen's devices in an HVM domain. To boot PV it needs "
-            "CONFIG_XEN_PV too. 32-bit kernels lost that in Linux 5.9."
+            "CONFIG_XEN_PVHVM lets a kernel use Xen's devices in an HVM domain. To boot PV it "
+            "needs CONFIG_XEN_PV too. 32-bit kernels lost that in Linux 5.9."
         ),
         "kernel.no-frontend": (
             "The kernel could boot, but without xen-blkfront it finds no disk and without "

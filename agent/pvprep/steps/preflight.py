@@ -152,7 +152,7 @@ STEP = Step(
     ),
     topics={
         "host.not-linux": "pvprep runs on Linux only: no other guest has a kernel that boots PV.",
-        "host.not-root": "Reading disks, images and locks, and of course changing them, needs root.",
+        "host.not-root": "Reading disks, images and locks, and changing them, needs root.",
         "distro.unknown": (
             "os-release(5) names no distribution whose package manager and boot loader pvprep "
             "knows. Derivatives count by their ID_LIKE line."

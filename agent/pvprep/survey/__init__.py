@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
+from .. import initrds
 from ..editors import fstab
-from ..facts import Facts, File, Mount, Partition
+from ..facts import Facts, File, Mount
 from ..guest import Guest
+from ..packages import dpkg
 from . import files as configuration
 from . import hidden, kernels, network, storage, system
 
 
 def take(guest: Guest, patterns: Iterable[str]) -> Facts:
     """Survey a guest. patterns: which configuration files the steps want to see."""
-    # Here, not above: what reads images pulls in more than `pvprep --version` should pay for.
-    from .. import initrds, packages
-
     found = configuration.files(guest, patterns)
     devices = storage.block_devices(guest)
     mounts = storage.mounts(guest, devices) if guest.running else _fstab_mounts(found)
@@ -34,7 +34,7 @@ def take(guest: Guest, patterns: Iterable[str]) -> Facts:
         spaces=storage.spaces(guest),
         aliases=storage.aliases(guest),
         stale=hidden.configurations(guest, mounts),
-        findings=tuple(packages.check(guest)),
+        findings=tuple(dpkg.check(guest)),
         initrd_tool=initrds.detect(guest),
         is_tree=not guest.running,
         in_chroot=guest.running and system.in_chroot(),
@@ -43,6 +43,11 @@ def take(guest: Guest, patterns: Iterable[str]) -> Facts:
         has_proc=not guest.running or guest.exists("/proc/self/mountinfo"),
         has_sys=not guest.running or guest.exists("/sys/class"),
     )
+
+
+def take_files(guest: Guest, facts: Facts, patterns: Iterable[str]) -> Facts:
+    """The same facts with the configuration files as they are now."""
+    return replace(facts, files=configuration.files(guest, patterns))
 
 
 def _texts(found: Mapping[str, File]) -> dict[str, str]:
@@ -63,11 +68,3 @@ def _fstab_mounts(found: Mapping[str, File]) -> tuple[Mount, ...]:
         )
     return tuple(mounts)
 
-
-def partition(facts: Facts, name: str) -> Partition | None:
-    """The partition of that kernel name."""
-    for disk in facts.disks:
-        for part in disk.partitions:
-            if part.name == name:
-                return part
-    return None

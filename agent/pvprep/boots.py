@@ -1,0 +1,111 @@
+"""Boots: what a PV boot of a prepared guest was like, recorded by the guest itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from typing import Any
+
+from .facts import Virt
+from .guest import Guest
+from .journal import HOME
+from .survey import system
+
+RECORD = f"{HOME}/boots"
+KEPT = 50
+# DHCP may take a while after the system is up.
+NETWORK_WAIT = 90.0
+PV = (Virt.XEN_PV, Virt.XEN_PVH)
+
+
+def record(guest: Guest) -> dict[str, Any] | None:
+    """Record this boot once, if it is a PV one; what was recorded is given back."""
+    virt, hypervisor = system.virtualisation(guest)
+    boot = guest.text("/proc/sys/kernel/random/boot_id").strip()
+    known = recorded(guest)
+    if virt not in PV or any(entry["boot"] == boot for entry in known):
+        return None
+    interfaces = _network(guest)
+    active = guest.text("/sys/class/tty/console/active").split()
+    console = next((tty for tty in active if tty in ("hvc0", "xvc0")), "")
+    entry = {
+        "boot": boot,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "kernel": os.uname().release,
+        "as": virt.value[4:],
+        "hypervisor": hypervisor,
+        "root": _root(guest),
+        "swap": re.findall(r"^(/\S+)", guest.text("/proc/swaps"), re.M),
+        "network": interfaces,
+        "console": console,
+        "login": _login(guest, console),
+    }
+    entry["up"] = bool(entry["root"] and interfaces and entry["login"])
+    lines = [json.dumps(one) for one in [*known, entry][-KEPT:]]
+    place = guest.host(RECORD)
+    os.makedirs(os.path.dirname(place), 0o700, exist_ok=True)
+    with open(f"{place}.new", "w") as file:
+        file.write("".join(f"{line}\n" for line in lines))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(f"{place}.new", place)
+    return entry
+
+
+def recorded(guest: Guest) -> list[dict[str, Any]]:
+    """The boots recorded so far, oldest first."""
+    found = []
+    for line in guest.text(RECORD).split("\n"):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and "boot" in entry:
+            found.append(entry)
+    return found
+
+
+def _root(guest: Guest) -> str:
+    for line in guest.text("/proc/self/mountinfo").split("\n"):
+        left, _, right = line.partition(" - ")
+        if right and left.split(" ")[4] == "/":
+            return right.split(" ")[1]
+    return ""
+
+
+def _network(guest: Guest) -> dict[str, list[str]]:
+    """Interfaces with hardware behind them that have an address, waiting for the first one."""
+    end = time.monotonic() + NETWORK_WAIT
+    while True:
+        done = guest.run(["ip", "-j", "addr", "show", "up"])
+        try:
+            links = json.loads(done.output) if done.status == 0 else []
+        except ValueError:
+            links = []
+        found = {
+            link["ifname"]: [
+                address["local"]
+                for address in link.get("addr_info", ())
+                if address.get("scope") == "global"
+            ]
+            for link in links
+            if os.path.exists(f"/sys/class/net/{link.get('ifname')}/device")
+        }
+        found = {name: addresses for name, addresses in found.items() if addresses}
+        if found or time.monotonic() > end:
+            return found
+        time.sleep(1)
+
+
+def _login(guest: Guest, console: str) -> bool:
+    """Whether a login is open on the PV console."""
+    if not console:
+        return False
+    for pid in guest.names("/proc"):
+        if pid.isdigit() and "getty" in guest.text(f"/proc/{pid}/comm"):
+            found = console in guest.text(f"/proc/{pid}/cmdline")
+            if found:
+                return True
+    return False

@@ -1,0 +1,254 @@
+"""The command: verbs, options, exit statuses; nothing else.
+
+Data (a config, JSON, the texts of status and explain) goes to stdout, all else to stderr. With any
+status but 0 stdout stays empty, except for --json, which always gives one document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Optional
+
+from . import __version__
+from .errors import Exit, PvprepError, UsageError
+
+if TYPE_CHECKING:
+    from .guest import Guest
+    from .options import Options
+    from .plan import Plan
+    from .report import Screen
+
+VERBS = {
+    "prepare": "convert this system (the default): plan, show, apply, verify",
+    "check": "read only: would it boot PV, and what stands in the way?",
+    "status": "what pvprep did here, and which PV boots came up",
+    "explain": "what a finding's ID, or a step, means and what to do; without ID: list them",
+    "config": "write the domU config of a prepared system to stdout",
+    "rollback": "undo everything that pvprep did, exactly, and prove it",
+    "recover": "bring a run that was killed to an end: finish it or put everything back",
+    "record-boot": argparse.SUPPRESS,
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; the manual and the shell completions are made from it too."""
+    made = argparse.ArgumentParser(
+        prog="pvprep",
+        description="Prepare a Linux guest that Xen runs fully virtualised (HVM) to boot "
+        "paravirtualised (PV or PVH). It says what it will do before it does it; what it did can "
+        "be undone exactly.",
+        epilog="Exit status: 0 done, nothing to do, or ready; 1 cannot be converted or is not "
+        "ready; 2 wrong usage; 3 failed, and everything was put back; 4 stopped half way: run "
+        "`pvprep recover`.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    shown = [f"{verb}: {text}" for verb, text in VERBS.items() if text != argparse.SUPPRESS]
+    made.add_argument(
+        "verb", nargs="?", default="prepare", choices=[*VERBS], metavar="VERB",
+        help="; ".join(shown).replace("%", "%%"),
+    )  # fmt: skip
+    made.add_argument("id", nargs="?", metavar="ID", help="what to explain")
+    made.add_argument("--version", action="version", version=f"pvprep {__version__}")
+    made.add_argument(
+        "--emit-config", metavar="FILE", help="write the domU config to stdout, or to =FILE"
+    )
+    made.add_argument(
+        "--dry-run", action="store_true",
+        help="change nothing; show every change as a diff or a command",
+    )  # fmt: skip
+    made.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+    made.add_argument(
+        "--root", metavar="DIR", default="/", help="work on the guest mounted at DIR, by chroot"
+    )
+    made.add_argument(
+        "--verify", action="store_true",
+        help="with rollback: read everything back once more and list each path",
+    )  # fmt: skip
+    _add_guest(made.add_argument_group("what the guest shall become"))
+    _add_config(made.add_argument_group("the domU config"))
+    return made
+
+
+def _add_guest(group: Any) -> None:
+    group.add_argument(
+        "--device-names", choices=("auto", "xvd", "hd", "uuid"), default="auto",
+        help="names in fstab and friends: xvd (hd for XenLinux kernels), or UUID=",
+    )  # fmt: skip
+    group.add_argument(
+        "--kernel-package", action="append", default=[], metavar="FILE",
+        help="install the kernel from this package file",
+    )  # fmt: skip
+    group.add_argument("--type", choices=("pv", "pvh"), default="pv", help="type of the domain")
+    group.add_argument(
+        "--bootloader", choices=("pygrub", "pvgrub", "direct"), default="pygrub",
+        help="who finds the kernel: pygrub in dom0, GRUB in the domain, or nobody (copied to dom0)",
+    )  # fmt: skip
+
+
+def _add_config(group: Any) -> None:
+    group.add_argument("--name", default="", help="name of the domain (default: the host name)")
+    group.add_argument("--bridge", default="", help="bridge in dom0 (default: dom0's own)")
+    group.add_argument("--memory", type=int, metavar="MIB", help="memory in MiB (default: as now)")
+    group.add_argument("--maxmem", type=int, metavar="MIB", help="most memory in MiB")
+    group.add_argument("--vcpus", type=int, metavar="N", help="virtual CPUs (default: as now)")
+    group.add_argument(
+        "--disk-backend", action="append", default=[], metavar="[DISK=]TARGET",
+        help="a disk's device or file in dom0; DISK is xvda (the default), xvdb, sda ...",
+    )  # fmt: skip
+    group.add_argument(
+        "--mac", action="append", default=[], metavar="MAC",
+        help="MAC of an interface, for a tree that cannot be asked (once per interface)",
+    )  # fmt: skip
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run the command; no traceback reaches a user."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    # FILE comes after `=` only, or a verb that follows would be taken for it.
+    words = ["--emit-config=-" if word == "--emit-config" else word for word in words]
+    args = parser().parse_args(words)
+    try:
+        _check_usage(args)
+        return int(_run(args))
+    except PvprepError as error:
+        _complain(error.message, error.hint)
+        return int(error.status)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads; the interpreter must not care
+        return int(Exit.DONE)
+    except KeyboardInterrupt:
+        _complain("interrupted", "nothing had been changed yet")
+        return int(Exit.PUT_BACK)
+    except OSError as error:
+        _complain(f"{error.filename or 'system'}: {error.strerror}", "")
+        return int(Exit.PUT_BACK)
+
+
+def _check_usage(args: argparse.Namespace) -> None:
+    if args.id and args.verb != "explain":
+        raise UsageError(f"`{args.verb}` takes no {args.id!r}", "see pvprep --help")
+    if args.verify and args.verb != "rollback":
+        raise UsageError("--verify belongs to `pvprep rollback`")
+    if args.emit_config and args.verb not in ("prepare", "config"):
+        raise UsageError(f"--emit-config does not go with `{args.verb}`")
+    if args.dry_run and args.verb not in ("prepare", "rollback"):
+        raise UsageError(f"--dry-run does not go with `{args.verb}`")
+
+
+def _run(args: argparse.Namespace) -> Exit:
+    """Imports are here so that --version and --help cost nothing."""
+    if args.verb == "explain":
+        from .explain import explain
+
+        print(explain(args.id or ""))
+        return Exit.DONE
+    from .guest import Guest
+
+    guest = Guest(args.root)
+    if args.verb in ("rollback", "recover", "status", "record-boot"):
+        from . import history
+
+        return history.run(args.verb, guest, args.verify, args.dry_run, args.json)
+    return _convert(args, guest)
+
+
+def _convert(args: argparse.Namespace, guest: Guest) -> Exit:
+    from . import converge
+    from .report import Screen, diffs
+
+    options = _options(args)
+    screen = Screen()
+    if args.verb == "prepare" and not args.dry_run:
+        screen.start_log(args.verb)
+        plan = converge.prepare(guest, options, screen)
+    else:
+        plan = converge.look(guest, options)
+        screen.plan(plan)
+    if args.dry_run:
+        for text in diffs(plan):
+            screen.say(text)
+    return _finish(args, plan, screen)
+
+
+def _finish(args: argparse.Namespace, plan: Plan, screen: Screen) -> Exit:
+    """The last lines, the config, the JSON, the exit status."""
+    promised = args.dry_run and not plan.errors
+    ready = plan.ready or promised
+    config = ""
+    if ready and (args.emit_config or args.verb == "config" or args.json):
+        from .domu.build import from_context
+        from .domu.emit import emit
+        from .pygrub import Pick
+
+        pick = plan.pick if isinstance(plan.pick, Pick) else None
+        config = emit(from_context(plan.context, pick))
+    if plan.ready:
+        screen.verified(plan)
+    screen.ending(plan, args.verb, args.dry_run)
+    if args.json:
+        from .schema import document
+
+        print(document(plan, ready, config))
+    elif config:
+        _deliver(config, args.emit_config or "-")
+    return Exit.DONE if ready else Exit.NOT_READY
+
+
+def _options(args: argparse.Namespace) -> Options:
+    from .options import Options
+
+    backends = {}
+    for text in args.disk_backend:
+        disk, separator, target = text.partition("=")
+        if not separator or "/" in disk:
+            disk, target = "xvda", text
+        if disk in backends:
+            raise UsageError(f"--disk-backend names {disk} twice")
+        backends[disk] = target
+    for path in args.kernel_package:
+        if not os.path.isfile(path):
+            raise UsageError(f"--kernel-package {path}: no such file")
+    return Options(
+        device_names=args.device_names,
+        kernel_packages=tuple(os.path.abspath(path) for path in args.kernel_package),
+        type=args.type,
+        bootloader=args.bootloader,
+        name=args.name,
+        bridge=args.bridge,
+        memory_mib=args.memory,
+        maxmem_mib=args.maxmem,
+        vcpus=args.vcpus,
+        disk_backends=backends,
+        macs=tuple(mac.lower() for mac in args.mac),
+    )
+
+
+def _deliver(config: str, place: str) -> None:
+    """To stdout, or whole to a file: half a config is worse than none."""
+    data = config.encode("utf-8", "surrogateescape")
+    if place == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    temporary = f"{place}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, place)
+    except OSError as error:
+        raise PvprepError(
+            f"the config cannot be written to {place}: {error.strerror}",
+            "the guest is prepared; `pvprep config` writes the config",
+        ) from error
+
+
+def _complain(message: str, hint: str) -> None:
+    print(f"pvprep: {message}", file=sys.stderr)
+    if hint:
+        print(f"  do: {hint}", file=sys.stderr)

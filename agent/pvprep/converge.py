@@ -1,0 +1,166 @@
+"""From what a guest is to what a PV guest needs: survey, plan, apply, until nothing lacks.
+
+A kernel that has to be installed changes the facts, so a conversion takes up to two rounds; all of
+them are one transaction of the journal. What is claimed in the end is what the last survey found.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from types import FrameType
+from typing import Optional
+
+from . import initrds, namespace, plan, survey
+from .changes import BuildInitrd, Change
+from .draft import Draft
+from .errors import Exit, PvprepError
+from .guest import Guest
+from .journal import Journal
+from .options import Options
+from .plan import Plan
+from .report import Screen
+from .steps import initrd
+from .survey.initrd_image import prove_initrd
+from .transaction import Transaction
+from .workers import GuestWorkers
+
+# One to configure and install, one for what follows from the new kernel, one to find nothing.
+ROUNDS = 3
+
+
+def look(guest: Guest, options: Options) -> Plan:
+    """Survey and plan; nothing is changed."""
+    return plan.make(survey.take(guest, plan.reads()), options)
+
+
+def prepare(guest: Guest, options: Options, screen: Screen) -> Plan:
+    """Convert the guest, or say why not; the plan given back is empty where it is ready."""
+    journal = Journal(guest)
+    refuse_pending(journal)
+    now = look(guest, options)
+    screen.plan(now)
+    if now.errors or not now.changes:
+        return now
+    namespace.enter(guest)
+    workers = GuestWorkers(
+        guest, screen.line, screen.progress, lambda change, path: _prove(guest, now, change, path)
+    )
+    with _interruptible():
+        transaction = journal.begin({"verb": "prepare", "options": vars(options)})
+        screen.log(f"journal: {transaction.id}")
+        try:
+            for _ in range(ROUNDS):
+                for change in now.changes:
+                    with screen.step(change):
+                        transaction.apply(change, workers)
+                _finish(guest, now.changes, screen)
+                # A package file given by hand is installed now; asked for again it would loop.
+                options = replace(options, kernel_packages=())
+                now = look(guest, options)
+                if not now.changes:
+                    break
+                screen.plan(now)
+            refuse_unready(now)
+            transaction.commit()
+        except BaseException as error:
+            _undo(transaction, workers, screen, error)
+    return now
+
+
+def refuse_pending(journal: Journal) -> None:
+    """An earlier run that was killed has to be brought to an end first."""
+    pending = journal.pending()
+    if pending:
+        raise PvprepError(
+            f"an earlier run of pvprep was stopped half way ({pending[0].id})",
+            "run `pvprep recover` first: it finishes it or puts everything back",
+            Exit.HALF_WAY,
+        )
+
+
+def refuse_unready(now: Plan) -> None:
+    """After the last round nothing may be left to do or in the way."""
+    if now.errors:
+        first = now.errors[0]
+        raise PvprepError(f"{first.id}: {first.message}", first.remedy)
+    if now.changes:
+        what = now.changes[0].why[0] if now.changes[0].why else type(now.changes[0]).__name__
+        raise PvprepError(f"the guest does not settle: still to do is {what}")
+
+
+def _prove(guest: Guest, now: Plan, change: BuildInitrd, output: str) -> None:
+    """Open a new initrd; raise where it would not boot the kernel PV."""
+    proof = prove_initrd(guest.host(output))
+    context = replace(now.context, facts=survey.take_files(guest, now.context.facts, plan.reads()))
+    lacks = list(initrd.problems(context, Draft(context.facts), proof))
+    if lacks:
+        raise PvprepError(
+            f"the new initrd of {change.version} would not boot PV: {'; '.join(lacks)}",
+            "the old one was kept; the log has what its builder said",
+        )
+
+
+def _finish(guest: Guest, changes: tuple[Change, ...], screen: Screen) -> None:
+    for change in changes:
+        if isinstance(change, BuildInitrd):
+            initrds.finish(guest, change.tool, change.version, change.path, screen.line)
+
+
+def _undo(
+    transaction: Transaction, workers: GuestWorkers, screen: Screen, error: BaseException
+) -> None:
+    """Put everything back and say why; the error goes on as a PvprepError."""
+    why = str(error) or type(error).__name__
+    hint = error.hint if isinstance(error, PvprepError) else ""
+    screen.say(f"failed: {why}")
+    screen.say("putting everything back ...")
+    with _uninterruptible():
+        try:
+            problems = transaction.undo(workers)
+        except PvprepError as second:
+            raise PvprepError(
+                f"{why}; and putting it back stopped: {second.message}",
+                "run `pvprep recover`",
+                Exit.HALF_WAY,
+            ) from error
+    notes = "; ".join(problems)
+    raise PvprepError(
+        f"{why}; everything was put back" + (f", except: {notes}" if notes else ""),
+        hint,
+        Exit.PUT_BACK,
+    ) from error
+
+
+class Interrupted(PvprepError):
+    """Somebody asked the run to stop."""
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM and SIGHUP, too, end the run in an orderly way: everything is put back."""
+
+    def stop(number: int, _frame: Optional[FrameType]) -> None:
+        raise Interrupted(f"stopped by {signal.Signals(number).name}")
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _uninterruptible() -> Iterator[None]:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+

@@ -1,0 +1,101 @@
+"""Verbs about what was done: status, rollback, recover, and the record of PV boots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import boots, namespace
+from .errors import Exit
+from .guest import Guest
+from .journal import Journal, Outcome
+from .manifest import Manifest, State
+from .report import Screen
+from .schema import dumps
+from .survey import system
+from .workers import GuestWorkers
+
+
+def run(verb: str, guest: Guest, verify: bool, dry_run: bool, as_json: bool) -> Exit:
+    """Carry out one of these verbs."""
+    if verb == "record-boot":
+        boots.record(guest)
+        return Exit.DONE
+    if verb == "status":
+        return _status(guest, as_json)
+    screen = Screen()
+    journal = Journal(guest)
+    if dry_run:
+        return _rehearse(journal, screen)
+    screen.start_log(verb)
+    namespace.enter(guest)
+    workers = GuestWorkers(guest, screen.line, screen.progress, lambda _change, _output: None)
+    outcome = journal.rollback(workers) if verb == "rollback" else journal.recover(workers)
+    screen.say(f"  {outcome.message}")
+    for problem in outcome.problems:
+        screen.say(f"  not put back: {problem}")
+    checks = journal.verify() if verify else []
+    for check in checks:
+        screen.say(f"  {'differs ' if check.problem else 'as it was'} {check.path} {check.problem}")
+    if as_json:
+        print(dumps(_outcome(outcome, [vars(check) for check in checks])))
+    wrong = outcome.problems or any(check.problem for check in checks)
+    return Exit.NOT_READY if wrong else Exit.DONE
+
+
+def _outcome(outcome: Outcome, checks: list[dict[str, Any]]) -> dict[str, Any]:
+    shown = [{**check, "state": check["state"].value} for check in checks]
+    return {
+        "version": 1,
+        "message": outcome.message,
+        "transactions": list(outcome.transactions),
+        "problems": list(outcome.problems),
+        "checks": shown,
+    }
+
+
+def _rehearse(journal: Journal, screen: Screen) -> Exit:
+    """What a rollback would find, without doing it."""
+    checks = journal.verify()
+    for check in checks:
+        screen.say(f"  {'differs ' if check.problem else 'undo    '} {check.path} {check.problem}")
+    if not checks:
+        screen.say("  nothing to roll back")
+    return Exit.NOT_READY if any(check.problem for check in checks) else Exit.DONE
+
+
+def _status(guest: Guest, as_json: bool) -> Exit:
+    transactions = Journal(guest).transactions()
+    seen = boots.recorded(guest)
+    virt = system.machine(guest).virt.value
+    if as_json:
+        found = [
+            {"id": one.id, "state": one.state.value, "changes": len(one.entries)}
+            for one in transactions
+        ]
+        print(dumps({"version": 1, "runs_as": virt, "transactions": found, "boots": seen}))
+        return Exit.DONE
+    print(f"runs as     {virt}")
+    for one in transactions:
+        print(f"run         {one.id}: {_state(one)}")
+    if not transactions:
+        print("run         pvprep has not changed anything here")
+    for boot in seen[-5:]:
+        nics = ", ".join(f"{name} {' '.join(ips)}" for name, ips in boot["network"].items())
+        print(
+            f"PV boot     {boot['time']} {'up' if boot['up'] else 'NOT UP'}: {boot['kernel']} as "
+            f"{boot['as']} on {boot['hypervisor']}, root {boot['root']}, "
+            f"network {nics or 'down'}, login on {boot['console'] if boot['login'] else 'nothing'}"
+        )
+    if transactions and not seen:
+        print("PV boot     none recorded yet")
+    return Exit.HALF_WAY if any(one.state is State.OPEN for one in transactions) else Exit.DONE
+
+
+def _state(one: Manifest) -> str:
+    count = len(one.entries)
+    changes = f"{count} change{'s' if count != 1 else ''}"
+    return {
+        State.OPEN: f"stopped half way after {changes}: run `pvprep recover`",
+        State.COMMITTED: f"done, {changes}; undo with `pvprep rollback`",
+        State.ROLLED_BACK: f"{changes}, rolled back",
+    }[one.state]
