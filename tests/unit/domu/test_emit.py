@@ -141,6 +141,12 @@ def test_words_cannot_become_keys(words: str) -> None:
     assert xen_tools.parse(config) == xen_tools.parse(emit(BIFIT))
 
 
+def test_a_long_path_does_not_swamp_its_comment() -> None:
+    config = emit(changed(boot=Boot("direct", guest_kernel="/boot/" + "x" * 5000)))
+    comments = [line for line in config.split("\n") if line.startswith("#")]
+    assert max(map(len, comments)) < 250
+
+
 def test_the_example_of_the_how_to() -> None:
     """Compared with the values of the document, and with the file as it was last looked at."""
     config = emit(BIFIT)

@@ -169,7 +169,7 @@ def build_stand_in(directory: Path) -> Path:
 
 
 def dry_run(config: Path, stand_in: Path) -> Any:
-    """The domain that `xl create` would build, as its JSON; XlError if it says a word against it."""
+    """The domain that `xl create` would build, as its JSON; XlError if it has words against it."""
     xl = sorted(glob.glob("/usr/lib/xen-*/bin/xl"))
     assert xl, "xl is missing: install Debian's package xen-utils-4.17 (or later)"
     done = subprocess.run(
