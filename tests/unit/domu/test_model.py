@@ -14,6 +14,7 @@ from pvprep.domu.model import Boot, DomU, Vbd, Vif, safe_name
 from pvprep.errors import PvprepError, UsageError
 
 MAC = "00:16:3e:01:12:c1"
+UUID = "dac2f702-0ded-4c78-beb8-ae4b78370bf5"
 
 
 def domu(**changes: Any) -> DomU:
@@ -124,7 +125,7 @@ def test_a_placeholder_stays_in_its_directory(name: str) -> None:
         Vbd("xvda", guest_name=name)
 
 
-@pytest.mark.parametrize("uuid", ["x", "dac2f702-0ded-4c78-beb8-ae4b78370bf", "dac2f702" * 4])
+@pytest.mark.parametrize("uuid", ["x", "dac2f702-0ded-4c78-beb8-ae4b78370bf", "dac2f702" * 4, UUID + "\n"])
 def test_a_uuid_is_a_uuid(uuid: str) -> None:
     with pytest.raises(PvprepError, match="UUID"):
         domu(uuid=uuid)
