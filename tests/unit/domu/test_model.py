@@ -125,7 +125,9 @@ def test_a_placeholder_stays_in_its_directory(name: str) -> None:
         Vbd("xvda", guest_name=name)
 
 
-@pytest.mark.parametrize("uuid", ["x", "dac2f702-0ded-4c78-beb8-ae4b78370bf", "dac2f702" * 4, UUID + "\n"])
+@pytest.mark.parametrize(
+    "uuid", ["x", "dac2f702-0ded-4c78-beb8-ae4b78370bf", "dac2f702" * 4, UUID + "\n"]
+)
 def test_a_uuid_is_a_uuid(uuid: str) -> None:
     with pytest.raises(PvprepError, match="UUID"):
         domu(uuid=uuid)
