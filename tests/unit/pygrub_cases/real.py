@@ -8,6 +8,7 @@ import importlib.util
 import io
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,9 @@ def load() -> ModuleType:
         spec = importlib.util.spec_from_loader("real_pygrub", loader)
         assert spec is not None
         module = importlib.util.module_from_spec(spec)
-        loader.exec_module(module)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its regular expressions are not raw strings
+            loader.exec_module(module)
     finally:
         sys.path[:] = path
         sys.dont_write_bytecode = bytecode

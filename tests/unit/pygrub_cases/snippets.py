@@ -90,6 +90,7 @@ GRUB2 = {
     "root-ahci": _kernel("set root='ahci0,gpt1'"),
     "root-cd": _kernel("set root='cd0'"),
     "root-two-commas": _kernel("set root='hd0,msdos1,bsd1'"),
+    "root-two-numbers": _kernel("set root='hd0,1,2'"),
     "root-letter": _kernel("set root='hd0,a'"),
     "root-msdos-alone": _kernel("set root='hd0,msdos'"),
     "root-both": _kernel("set root='hd0,msdosgpt1'"),
@@ -112,6 +113,7 @@ GRUB2 = {
     "set-unset": _set("unset name\nexport name"),
     "blscfg": "insmod blscfg\nblscfg\n",
     "function-one-line": "function f { true; }\n" + _ENTRY + _THREE,
+    "function-brace-late": "function f {\nx }\nset a=b=c\n}\n" + _ENTRY,
     "function-prefix": "functional\n" + _ENTRY,
     "function-never-closed": "function f {\n" + _ENTRY.replace("}", "{") + _ENTRY,
     # default
