@@ -77,7 +77,10 @@ class Draft:
         """Take over an editor's result; each of its edits becomes a line for people."""
         if not edited.edits:
             return False
-        why = [_say(path, edit.line, edit.old, edit.new) for edit in edited.edits]
+        places: dict[tuple[str, str], list[str]] = {}
+        for edit in edited.edits:
+            places.setdefault((edit.old, edit.new), []).append(str(edit.line))
+        why = [_say(f"{path}:{','.join(at)}", *change) for change, at in places.items()]
         self._put(step, path, encode(edited.text), 0o644, why)
         return True
 
@@ -197,9 +200,7 @@ class Draft:
         )
 
 
-def _say(path: str, line: int, old: str, new: str) -> str:
+def _say(place: str, old: str, new: str) -> str:
     if not new:
-        return f"{path}:{line} {old} removed"
-    if not old:
-        return f"{path}:{line} {new} added"
-    return f"{path}:{line} {old} -> {new}"
+        return f"{place} {old} removed"
+    return f"{place} {old} -> {new}" if old else f"{place} {new} added"

@@ -73,9 +73,10 @@ class Screen:
 
     def say(self, text: str = "") -> None:
         """A line for the person and the log."""
-        self.log(text)
         self._wipe()
-        print(printable(text), file=self.out, flush=True)
+        for line in text.split("\n"):
+            self.log(line)
+            print(printable(line), file=self.out, flush=True)
 
     def line(self, text: str) -> None:
         """A line that a program said: for the log, and for a moment on a terminal."""
@@ -220,17 +221,19 @@ def diffs(plan: Plan) -> Iterator[str]:
         if not isinstance(change, WriteFile):
             yield f"# {headline(change)}"
             continue
-        old = _lines(change.expect or b"")
-        new = _lines(change.content)
+        old, new = _lines(change.expect or b""), _lines(change.content)
         before = "/dev/null" if change.expect is None else f"a{change.path}"
         yield from difflib.unified_diff(old, new, before, f"b{change.path}", lineterm="")
 
 
 def _lines(content: bytes) -> list[str]:
-    return content.decode("utf-8", "surrogateescape").split("\n")
+    text = content.decode("utf-8", "surrogateescape")
+    missing = text and not text.endswith("\n")
+    found = text.split("\n")
+    return found[:-1] + ([f"{found[-1]}  (no newline at the end)"] if missing else [])
 
 
 def printable(text: str) -> str:
     """Without what would upset a terminal: a guest's files may hold anything."""
     text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return "".join(c if c.isprintable() or c == "\033" else "?" for c in text)
+    return "".join(c if c.isprintable() or c in "\033\t" else "?" for c in text)

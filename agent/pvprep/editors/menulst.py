@@ -16,7 +16,8 @@ from .linewise import Change, cut, insert, rewrite
 
 _COMMAND = re.compile(r"[ \t]*([^ \t=#]+)(?:[ \t]*=[ \t]*|[ \t]+|[ \t]*\Z)(.*)", re.DOTALL)
 _KERNEL = re.compile(
-    r"([ \t]*kernel(?:[ \t]*=[ \t]*|[ \t]+)(?:--[^ \t]+[ \t]+)*([^ \t]+))([ \t]*)(.*)", re.DOTALL
+    r"([ \t]*kernel(?:[ \t]*=[ \t]*|[ \t]+)(?:--[^ \t]+[ \t]+)*([^ \t]+))([ \t]*)(.*)",
+    re.DOTALL,
 )
 _DEFAULT = re.compile(r"([ \t]*default(?:[ \t]*=[ \t]*|[ \t]+))([^ \t]+)(.*)", re.DOTALL)
 _MAGIC = re.compile(r"(# (kopt[^= \t]*|defoptions)=)(.*)", re.DOTALL)
@@ -60,7 +61,8 @@ def edit(
 ) -> Edited:
     """Edit the arguments of kernel lines and of update-grub's options, as kernelargs.edit does.
 
-    only: which kernels' lines. Stanzas that start a hypervisor are left: their kernel line is the hypervisor's.
+    only: which kernels' lines. Stanzas that start a hypervisor are left: their kernel line is
+    the hypervisor's.
     """
     left = {
         number

@@ -19,6 +19,9 @@ _NAME = re.compile(r'(?:\A|[\s,])NAME\s*:?=\s*"([^"%$]+)"|rename_netiface\s+%k\s
 # The generator's comment: "# PCI device 0x8086:0x100e (e1000)", "# net device ()".
 _GENERATED = re.compile(r"#.*\bdevice\b.*\(.*\).*")
 
+# How the files of all eras end: z25_persistent-net.rules, 70-persistent-net.rules, and SUSE's.
+FILES = ("persistent-net.rules", "net_persistent_names.rules")
+
 
 def names(text: str) -> dict[str, str]:
     """The names that the rules give, by MAC address in small letters; the first rule wins."""

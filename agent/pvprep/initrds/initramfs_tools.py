@@ -21,11 +21,23 @@ PROGRAM = "/usr/sbin/mkinitramfs"
 _UPDATE = "/usr/sbin/update-initramfs"
 _STATE = "/var/lib/initramfs-tools"
 _POST_UPDATE = "/etc/initramfs/post-update.d"
+_COPY = "/run/pvprep-initramfs-tools"
 
 
-def command(_guest: Guest, version: str, output: str) -> list[str]:
+# A tree's hardware cannot be seen: with MODULES=dep the initrd would suit the host's. So a copy of
+# the configuration that says otherwise is used, in the /run that only pvprep's own namespace has.
+_FOR_ANY = f"""
+cp -a /etc/initramfs-tools {_COPY}
+echo MODULES=most > {_COPY}/conf.d/zz-pvprep
+exec mkinitramfs -d {_COPY} -o "$0" "$1"
+"""
+
+
+def command(guest: Guest, version: str, output: str) -> list[str]:
     """The builder's command line."""
-    return ["mkinitramfs", "-o", output, version]
+    if guest.running:
+        return ["mkinitramfs", "-o", output, version]
+    return ["sh", "-ec", _FOR_ANY, output, version]
 
 
 def hint(output: str) -> str:
@@ -57,5 +69,5 @@ def state_file(guest: Guest, version: str) -> Optional[str]:
 
 
 def state(path: str, initrd: bytes) -> bytes:
-    """The content of the state file; path: the initrd's final one, e.g. /boot/initrd.img-VERSION."""
+    """The content of the state file; path: the initrd's final one in /boot."""
     return f"{hashlib.sha1(initrd).hexdigest()}  {path}\n".encode()

@@ -2,9 +2,9 @@
 
 pygrub runs in dom0, reads grub.cfg (or menu.lst) from the guest's disk, and understands only part
 of it. The entry it takes has to be the PV kernel, with root= under its PV name and console=hvc0
-last, so that the login is on `xl console` (tty0 stays, for HVM). The generated file is edited, and the
-settings from which it is generated (/etc/default/grub, or menu.lst's magic comments) as well, so
-that the next update-grub keeps it. Entries of other kernels stay as they are. The MBR is not
+last, so that the login is on `xl console` (tty0 stays, for HVM). The generated file is edited, and
+the settings from which it is generated (/etc/default/grub, or menu.lst's magic comments) as well,
+so that the next update-grub keeps it. Entries of other kernels stay as they are. The MBR is not
 touched: pygrub ignores it, and the way back to HVM needs it.
 """
 

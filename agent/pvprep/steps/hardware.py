@@ -28,7 +28,7 @@ EMULATED = frozenset(
         "vboxvideo", "hv_vmbus", "hv_netvsc", "hv_storvsc", "hv_utils", "hv_balloon",
     }
 )
-WHY = "switched off by pvprep: udev loads it where the hardware is"
+WHY = "udev loads it where the hardware is"
 FILES = ("/etc/modules", "/etc/modules-load.d/*.conf")
 
 

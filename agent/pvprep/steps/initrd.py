@@ -76,17 +76,19 @@ def _configure(context: Context, draft: Draft, tool: str) -> None:
 
 
 def _lacks(context: Context, draft: Draft) -> Iterator[str]:
-    """Why the initrd has to be built, a line each."""
+    """Why the initrd has to be built; nothing if it is right."""
     target = context.target
     assert target is not None
     if not target.initrd:
         yield f"{target.version} has no initrd"
         return
+    known = context.facts.initrds.get(target.initrd, InitrdProof())
+    lacks = list(problems(context, draft, known))
     inputs = draft.rewritten(INPUTS)
-    if inputs:
-        yield f"{target.initrd} was built before {', '.join(sorted(inputs))} changed"
-    # With a rebuild certain already, opening the old one would tell nothing more.
-    yield from problems(context, draft, context.facts.initrds.get(target.initrd, InitrdProof()))
+    if lacks:
+        yield f"{target.initrd} {'; '.join(lacks)}"
+    elif inputs:
+        yield f"{target.initrd} is older than what it is built from: {', '.join(sorted(inputs))}"
 
 
 def problems(context: Context, draft: Draft, proof: InitrdProof) -> Iterator[str]:
@@ -94,26 +96,26 @@ def problems(context: Context, draft: Draft, proof: InitrdProof) -> Iterator[str
     target = context.target
     assert target is not None
     if proof.problem:
-        yield f"its content could not be read: {proof.problem}"
+        yield f"could not be read: {proof.problem}"
         return
     wanted = [name.replace("-", "_") for name in context.frontends]
     loadable = [name for name in wanted if name not in target.builtin]
     for name in loadable:
         if name not in proof.modules:
-            yield f"it does not hold {name}"
+            yield f"lacks {name}"
     if loadable and proof.preload[: len(loadable)] != tuple(loadable):
         shown = ", ".join(proof.preload) or "nothing"
-        yield f"it does not load {' and '.join(loadable)} first (it names {shown})"
+        yield f"loads {shown} first, not {' and '.join(loadable)}"
     if loadable and proof.versions and target.version not in proof.versions:
-        yield f"its modules are for {', '.join(proof.versions)}"
+        yield f"has modules for {', '.join(proof.versions)} only"
     resume = context.translate(proof.resume) if proof.resume else None
     if resume and resume != proof.resume:
-        yield f"it would resume from {proof.resume}, which a PV guest does not have"
+        yield f"resumes from {proof.resume}, which a PV guest does not have"
     for path in HOOK_FILES:
         there = draft.file(path)
         inside = proof.files.get(path.lstrip("/"))
         if there and inside != there.content:
-            yield f"it does not hold {path} as it is now"
+            yield f"lacks {path} as it is now"
 
 
 STEP = Step(

@@ -29,11 +29,7 @@ MACAddress={mac}
 [Link]
 {name}
 """
-RULES = (
-    "/etc/udev/rules.d/70-persistent-net.rules",
-    "/etc/udev/rules.d/*persistent-net.rules",
-    "/etc/udev/rules.d/*net_persistent_names.rules",
-)
+RULES = tuple(f"/etc/udev/rules.d/*{name}" for name in udevnet.FILES)
 MATCHES = (
     "/etc/systemd/network/*.network",
     "/etc/systemd/network/*.link",
@@ -47,11 +43,10 @@ LINK_SUPPORT = ("/lib/udev/rules.d/80-net-setup-link.rules",)
 def plan(context: Context, draft: Draft) -> None:
     """Pin names, clean the rules, and turn matches on vanishing hardware into matches by MAC."""
     facts = context.facts
-    named = _clean(draft, facts)
-    nics = facts.nics or tuple(Nic(name, mac) for mac, name in sorted(named.items()))
-    _pin(draft, nics)
-    _match(draft, nics)
-    if not nics:
+    _clean(draft, facts)
+    _pin(draft, facts.nics)
+    _match(draft, facts.nics)
+    if not facts.nics:
         draft.say(
             "network.no-nic",
             Level.WARN,
@@ -60,18 +55,15 @@ def plan(context: Context, draft: Draft) -> None:
         )
 
 
-def _clean(draft: Draft, facts: Facts) -> dict[str, str]:
-    """Clean the persistent-net rules; give the names that they gave, by MAC."""
-    named: dict[str, str] = {}
-    for path in _matching(facts, "persistent-net.rules", "net_persistent_names.rules"):
+def _clean(draft: Draft, facts: Facts) -> None:
+    """Clean the persistent-net rules; what they named is pinned instead."""
+    for path in _matching(facts, *udevnet.FILES):
         text = draft.text(path)
-        named.update(udevnet.names(text))
         edited = udevnet.remove(text)
         if udevnet.is_empty(edited.text):
             draft.remove(NAME, path, f"removed: {_rules(text)} by MAC for the emulated card")
         else:
             draft.edit(NAME, path, edited)
-    return named
 
 
 def _rules(text: str) -> str:
@@ -88,7 +80,7 @@ def _pin(draft: Draft, nics: tuple[Nic, ...]) -> None:
         # A name of the kernel's own kind must not be forced (another card may hold it while udev
         # renames); without a policy the kernel's name stays, and vifs come in the config's order.
         kernel_name = re.fullmatch(r"eth\d+", nic.name)
-        name = "NamePolicy=" if kernel_name else f"Name={nic.name}"
+        name = f"# name: {nic.name}\nNamePolicy=" if kernel_name else f"Name={nic.name}"
         path = LINK.format(nic.mac.replace(":", ""))
         text = LINK_TEXT.format(mac=nic.mac, name=name)
         draft.create(NAME, path, text, f"keeps {nic.name} for {nic.mac}")

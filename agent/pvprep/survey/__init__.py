@@ -26,7 +26,7 @@ def take(guest: Guest, patterns: Iterable[str]) -> Facts:
         machine=system.machine(guest),
         disks=storage.disks(guest, devices) or storage.disks_named(_texts(found)),
         mounts=mounts,
-        nics=network.nics(guest),
+        nics=network.nics(guest) or network.nics_named(found),
         kernels=installed,
         initrds=proofs,
         files=found,

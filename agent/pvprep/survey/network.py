@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 
-from ..facts import Nic
+from ..editors import udevnet
+from ..facts import File, Nic
 from ..guest import Guest
+
+# Our own .link files: they say which name a MAC had when the guest was prepared.
+LINK = re.compile(r"/etc/systemd/network/10-pvprep-[0-9a-f]{12}\.link")
 
 
 def nics(guest: Guest) -> tuple[Nic, ...]:
@@ -26,6 +31,20 @@ def nics(guest: Guest) -> tuple[Nic, ...]:
         index = guest.text(f"{base}/ifindex").strip()
         found.append((int(index) if index.isdigit() else 0, Nic(name, mac, driver, path)))
     return tuple(nic for _, nic in sorted(found, key=lambda item: item[0]))
+
+
+def nics_named(files: Mapping[str, File]) -> tuple[Nic, ...]:
+    """The NICs of a tree, as far as its persistent-net rules or our own .link files name them."""
+    found: dict[str, str] = {}
+    for path, entry in files.items():
+        if LINK.fullmatch(path):
+            mac = re.search(r"^MACAddress=(\S+)", entry.text, re.M)
+            name = re.search(r"^(?:Name=|# name: )(\S+)", entry.text, re.M)
+            if mac and name:
+                found[mac.group(1).lower()] = name.group(1)
+        elif path.startswith("/etc/udev/rules.d/") and path.endswith(udevnet.FILES):
+            found.update(udevnet.names(entry.text))
+    return tuple(Nic(name, mac) for mac, name in sorted(found.items(), key=lambda item: item[1]))
 
 
 def _mac(guest: Guest, base: str) -> str:
