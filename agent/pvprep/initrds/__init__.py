@@ -53,7 +53,7 @@ def build(guest: Guest, tool: str, version: str, output: str, line: Line) -> Non
         tail = "\n".join(f"  {text}" for text in said[-12:])
         ended = f"status {done.status}" if done.status >= 0 else f"signal {-done.status}"
         raise PvprepError(
-            f"{done.argv[0]} failed for {version} ({ended}); it said:\n{tail}",
+            f"{tool} failed for {version} ({ended}); it said:\n{tail}",
             _TOOLS[tool].hint(done.output),
         )
 

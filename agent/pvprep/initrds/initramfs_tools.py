@@ -23,10 +23,10 @@ _STATE = "/var/lib/initramfs-tools"
 _POST_UPDATE = "/etc/initramfs/post-update.d"
 _COPY = "/run/pvprep-initramfs-tools"
 
-
 # A tree's hardware cannot be seen: with MODULES=dep the initrd would suit the host's. So a copy of
 # the configuration that says otherwise is used, in the /run that only pvprep's own namespace has.
 _FOR_ANY = f"""
+rm -rf {_COPY}
 cp -a /etc/initramfs-tools {_COPY}
 echo MODULES=most > {_COPY}/conf.d/zz-pvprep
 exec mkinitramfs -d {_COPY} -o "$0" "$1"

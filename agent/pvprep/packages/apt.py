@@ -37,6 +37,10 @@ class Candidate:
     installed: str = ""  # the version that is installed now
 
 
+class _FetchError(PvprepError):
+    """Something could not be downloaded."""
+
+
 class Apt:
     """The package manager of one guest. What fails raises PvprepError, in words."""
 
@@ -81,11 +85,16 @@ class Apt:
 
         Where none is known the package lists are fetched first.
         """
-        cache = self._open()
-        found = aptplan.candidates(cache, names)
+        found = aptplan.candidates(self._open(), names)
         if not found:
-            self.update(cache)
+            failure = None
+            try:
+                self.update()
+            except PvprepError as error:
+                failure = error  # one source may fail where another has the package
             found = aptplan.candidates(self._open(), names)
+            if failure and not found:
+                raise failure
         return {
             name: Candidate(
                 name,
@@ -97,11 +106,12 @@ class Apt:
             for name, version in found.items()
         }
 
-    def update(self, cache: Any = None) -> None:
+    def update(self) -> None:
         """Fetch the package lists; raises PvprepError where a source cannot be read."""
+        cache = self._open()
         fetching = Fetching("package lists", self.progress, total_known=False)
         with self._words("cannot fetch the package lists", fetching):
-            self._patiently(lambda: (cache or self._open()).update(fetching))
+            self._patiently(lambda: cache.update(fetching))
             if fetching.failures:
                 raise SystemError("some lists are missing")
 
@@ -109,12 +119,21 @@ class Apt:
         """Install packages by name or from files, with what they depend on.
 
         Refused before anything changes: a plan that removes or downgrades a package, touches one on
-        hold, or upgrades one without need.
+        hold, or upgrades one without need. Lists that name what the archive has no more are
+        fetched anew, once.
         """
         files = self._local(change.files)
+        try:
+            self._install(change.names, files)
+        except _FetchError as error:
+            self.line(f"{error.message}; are the package lists too old?")
+            self.update()
+            self._install(change.names, files)
+
+    def _install(self, names: Sequence[str], files: Sequence[str]) -> None:
         with self._locked(), self._words("the installation failed"):
             cache = self._open(files)
-            wanted = aptplan.mark(cache, change.names, files)
+            wanted = aptplan.mark(cache, names, files)
             aptplan.refuse(cache, wanted, dpkg.architectures(self.guest), self.line)
             if cache.get_changes():
                 self._commit(cache, "packages")
@@ -276,10 +295,11 @@ class Apt:
                     "mend what it says; `dpkg --configure -a` finishes what it left",
                 ) from None
             failures = "; ".join(fetching.failures[:3]) if fetching is not None else ""
-            raise PvprepError(
-                f"{what}: {failures or str(error).strip()}",
-                "see to the network and to /etc/apt/sources.list" if fetching is not None else "",
-            ) from None
+            message = f"{what}: {failures or str(error).strip()}"
+            if fetching is None:
+                raise PvprepError(message) from None
+            hint = "see to the network and to /etc/apt/sources.list"
+            raise _FetchError(message, hint) from None
 
 
 class _Installing:

@@ -78,8 +78,8 @@ def refuse(cache: Any, wanted: set[str], architectures: Sequence[str], line: Lin
 
 
 def full_name(package: Any) -> str:
-    """`name:arch`; apt counts `all` as native."""
-    return f"{package.shortname}:{package.architecture()}"
+    """`name:arch`, as dpkg has it: package.architecture() would say native for `all`."""
+    return f"{package.shortname}:{(package.candidate or package.installed).architecture}"
 
 
 def _named(cache: Any, name: str) -> Any:

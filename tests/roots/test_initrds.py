@@ -1,0 +1,159 @@
+"""Initrds built for real in real trees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pvprep import initrds
+from pvprep.errors import PvprepError
+from pvprep.guest import Guest
+from pvprep.initrds import initramfs_tools
+from tests.roots.trees import copy, in_tree
+
+pytestmark = pytest.mark.roots
+
+
+def _version(root: Path) -> str:
+    (name,) = (path.name for path in (root / "lib/modules").iterdir())
+    return name
+
+
+def _output(root: Path) -> str:
+    return f"/boot/.pvprep-initrd-{_version(root)}"
+
+
+def _build(root: Path, tool: str) -> list[str]:
+    """What the builder said."""
+
+    def build(guest: Guest) -> list[str]:
+        lines: list[str] = []
+        initrds.build(guest, tool, _version(root), _output(root), lines.append)
+        return lines
+
+    return in_tree(root, build)
+
+
+def _holds(root: Path, lister: str) -> list[str]:
+    """The names in the initrd."""
+    return in_tree(root, lambda guest: guest.run([lister, _output(root)])).output.split()
+
+
+def _has_frontends(names: list[str]) -> bool:
+    return all(
+        any(name.rsplit("/", 1)[-1].startswith(f"{module}.ko") for name in names)
+        for module in ("xen-blkfront", "xen-netfront")
+    )
+
+
+@pytest.fixture
+def tree(with_kernel: Path, tmp_path: Path) -> Path:
+    return copy(with_kernel, tmp_path / "tree")
+
+
+@pytest.fixture
+def tree_dracut(with_dracut: Path, tmp_path: Path) -> Path:
+    return copy(with_dracut, tmp_path / "tree")
+
+
+def test_initramfs_tools_builds(tree: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert initrds.detect(Guest(str(tree))) == "initramfs-tools"
+    (tree / "etc/initramfs-tools/modules").write_text("xen-blkfront\nxen-netfront\n")
+    before = set((tree / "boot").iterdir())
+    _build(tree, "initramfs-tools")
+    assert _has_frontends(_holds(tree, "lsinitramfs"))
+    assert set((tree / "boot").iterdir()) - before == {tree / _output(tree)[1:]}
+    assert list((tree / "var/tmp").iterdir()) == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_hosts_hardware_does_not_count_in_a_tree(tree: Path) -> None:
+    """MODULES=dep would take the drivers of the host's root device."""
+    (tree / "etc/initramfs-tools/conf.d/x").write_text("MODULES=dep\n")
+    _build(tree, "initramfs-tools")
+    assert _has_frontends(_holds(tree, "lsinitramfs"))
+
+
+def test_a_hook_that_fails_is_told_in_its_words(tree: Path) -> None:
+    hook = tree / "etc/initramfs-tools/hooks/broken"
+    hook.write_text("#!/bin/sh\n[ \"$1\" = prereqs ] && exit\necho 'the sky is falling'\nexit 1\n")
+    hook.chmod(0o755)
+    with pytest.raises(PvprepError) as caught:
+        _build(tree, "initramfs-tools")
+    assert "initramfs-tools failed for" in caught.value.message
+    assert "the sky is falling" in caught.value.message
+    assert "hooks/broken failed with return 1" in caught.value.message
+
+
+def test_modules_dep_without_sys_is_explained(tree: Path) -> None:
+    """As it is for a running guest whose chroot lacks /sys."""
+    (tree / "etc/initramfs-tools/conf.d/x").write_text("MODULES=dep\n")
+    argv = ["mkinitramfs", "-o", "/boot/try", _version(tree)]
+    done = Guest(str(tree)).run(argv)  # outside the namespace: no /proc, no /sys
+    assert done.status
+    assert "MODULES=most" in initramfs_tools.hint(done.output)
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [("9.9.9-none", "/lib/modules/9.9.9-none is missing"), ("../../etc", "is no kernel version")],
+)
+def test_a_kernel_that_is_not_there(tree: Path, version: str, message: str) -> None:
+    with pytest.raises(PvprepError, match=message):
+        initrds.build(Guest(str(tree)), "initramfs-tools", version, "/boot/x", print)
+
+
+def test_update_initramfs_goes_on_with_our_file(tree: Path) -> None:
+    version = _version(tree)
+    final = f"/boot/initrd.img-{version}"
+    hooks = tree / "etc/initramfs/post-update.d"
+    hooks.mkdir(parents=True)
+    (hooks / "loader").write_text('#!/bin/sh\necho "told of $1 $2"\n')
+    (hooks / "loader").chmod(0o755)
+    _build(tree, "initramfs-tools")
+    (tree / _output(tree)[1:]).rename(tree / final[1:])
+    guest = Guest(str(tree))
+    assert initramfs_tools.state_file(guest, version) is None
+    lines: list[str] = []
+    initrds.finish(guest, "initramfs-tools", version, final, lines.append)
+    assert lines == [f"told of {version} {final}"]
+    before = (tree / final[1:]).stat().st_ino
+    done = in_tree(tree, lambda guest: guest.run(["update-initramfs", "-u"]))
+    assert (done.status, "altered" in done.output) == (0, False)
+    assert (tree / final[1:]).stat().st_ino != before
+
+
+def test_the_state_that_old_releases_keep(tree: Path) -> None:
+    """Before 0.138 update-initramfs left a file alone whose sum it had not recorded."""
+    update = tree / "usr/sbin/update-initramfs"
+    update.write_text("#!/bin/sh\nSTATEDIR=/var/lib/initramfs-tools\n" + update.read_text())
+    path = initramfs_tools.state_file(Guest(str(tree)), "5.4.0-1")
+    assert path == "/var/lib/initramfs-tools/5.4.0-1"
+    content = initramfs_tools.state("/boot/initrd.img-5.4.0-1", b"an initrd")
+    (tree / "boot/initrd.img-5.4.0-1").write_bytes(b"an initrd")
+    (tree / "sums").write_bytes(content)
+    done = Guest(str(tree)).run(["sha1sum", "--check", "--strict", "/sums"])
+    assert (done.status, done.output) == (0, "/boot/initrd.img-5.4.0-1: OK\n")
+
+
+def test_dracut_builds(tree_dracut: Path) -> None:
+    assert initrds.detect(Guest(str(tree_dracut))) == "dracut"
+    conf = tree_dracut / "etc/dracut.conf.d/x.conf"
+    conf.write_text('hostonly="yes"\nforce_drivers+=" xen-blkfront xen-netfront "\n')
+    _build(tree_dracut, "dracut")
+    assert _has_frontends(_holds(tree_dracut, "lsinitrd"))
+
+
+def test_the_builder_is_found_by_program_and_hook(tree_dracut: Path) -> None:
+    guest = Guest(str(tree_dracut))
+    # A removed initramfs-tools leaves its hook, and dracut-core alone has none.
+    (tree_dracut / "etc/kernel/postinst.d/initramfs-tools").write_text("#!/bin/sh\n")
+    assert initrds.detect(guest) == "dracut"
+    (tree_dracut / "usr/sbin/mkinitramfs").write_text("#!/bin/sh\n")
+    assert initrds.detect(guest) == "initramfs-tools"
+    (tree_dracut / "etc/kernel/postinst.d/initramfs-tools").unlink()
+    assert initrds.detect(guest) == "dracut"
+    (tree_dracut / "usr/sbin/mkinitramfs").unlink()
+    (tree_dracut / "usr/bin/dracut").unlink()
+    assert initrds.detect(guest) == ""

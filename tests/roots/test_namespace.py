@@ -1,0 +1,91 @@
+"""The mounts around a tree: what is seen inside, and that nothing is left outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from tests.roots.trees import in_tree
+
+from pvprep.errors import PvprepError
+from pvprep.guest import Guest
+from pvprep.namespace import enter
+
+pytestmark = pytest.mark.roots
+
+
+def _mounts() -> str:
+    return Path("/proc/self/mountinfo").read_text()
+
+
+def _names(root: Path) -> list[str]:
+    return sorted(os.path.join(at, name) for at, dirs, names in os.walk(root) for name in names)
+
+
+def _say(guest: Guest, script: str) -> str:
+    return guest.run(["sh", "-c", script]).output
+
+
+def test_a_program_in_the_tree_finds_what_it_needs(bookworm: Path) -> None:
+    script = "ls /proc/self/status /dev/null; ls -d /sys/block; ls -A /sys/firmware; echo end"
+    said = in_tree(bookworm, lambda guest: _say(guest, script))
+    assert said.split() == ["/dev/null", "/proc/self/status", "/sys/block", "end"]
+
+
+def test_sys_cannot_be_written_through_the_tree(bookworm: Path) -> None:
+    said = in_tree(bookworm, lambda guest: _say(guest, "echo 1 > /sys/kernel/profiling"))
+    assert "Read-only file system" in said
+
+
+def test_services_are_not_started(tree: Path) -> None:
+    script = tree / "etc/init.d/testservice"
+    script.write_text("#!/bin/sh\ntouch /started\n")
+    script.chmod(0o755)
+    start = "invoke-rc.d testservice start && start-stop-daemon --start --exec /bin/touch -- /up"
+    done = in_tree(tree, lambda guest: guest.run(["sh", "-c", start]))
+    assert done.status == 0
+    assert not (tree / "started").exists()
+    assert not (tree / "up").exists()
+
+
+def test_nothing_is_left_after_a_kill(tree: Path) -> None:
+    mounts, names = _mounts(), _names(tree)
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        enter(Guest(str(tree)))
+        os.write(writer, b"in")
+        signal.pause()
+        os._exit(0)
+    assert os.read(reader, 2) == b"in"
+    assert f"{tree}/proc" in Path(f"/proc/{pid}/mountinfo").read_text()
+    assert _mounts() == mounts
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    os.close(reader)
+    os.close(writer)
+    assert _mounts() == mounts
+    assert _names(tree) == names
+
+
+def test_a_missing_directory_is_named_with_its_remedy(tree: Path) -> None:
+    (tree / "sys").rmdir()
+    with pytest.raises(PvprepError) as caught:
+        in_tree(tree, lambda guest: None)
+    assert "no directory /sys" in caught.value.message
+    assert caught.value.hint.startswith(f"mkdir {tree}/sys")
+
+
+def test_a_link_instead_of_a_directory_is_not_followed(tree: Path) -> None:
+    (tree / "sys").rmdir()
+    (tree / "sys").symlink_to("/etc")
+    with pytest.raises(PvprepError, match="no directory /sys"):
+        in_tree(tree, lambda guest: None)
+
+
+def test_our_own_root_is_left_as_it_is() -> None:
+    before = os.readlink("/proc/self/ns/mnt")
+    enter(Guest("/"))
+    assert os.readlink("/proc/self/ns/mnt") == before

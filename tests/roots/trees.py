@@ -1,0 +1,83 @@
+"""Trees to try packages and initrds on, and a way to work on one in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from tests.guests import hostapt
+
+from pvprep.guest import Guest
+from pvprep.namespace import enter
+
+T = TypeVar("T")
+
+KERNEL = "linux-image-cloud-amd64"  # the smallest one
+
+
+def in_tree(root: Path, work: Callable[[Guest], T]) -> T:
+    """Do work on the tree in a child, inside its mount namespace; gives what it gave or raised.
+
+    apt's configuration and the namespace belong to a process; this one stays as it is.
+    """
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            guest = Guest(str(root))
+            enter(guest)
+            answer = (True, work(guest))
+        except BaseException as error:
+            answer = (False, error)
+        with open(writer, "wb") as pipe:
+            pickle.dump(answer, pipe)
+        os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        data = pipe.read()
+    os.waitpid(pid, 0)
+    good, value = pickle.loads(data)
+    if not good:
+        raise value
+    return value
+
+
+def copy(tree: Path, to: Path) -> Path:
+    """A copy of a tree to work on."""
+    subprocess.run(["cp", "-a", "--reflink=auto", tree, to], check=True)
+    return to
+
+
+def let_fetch(root: Path) -> None:
+    """Let apt reach the archive for this tree as it does for this machine."""
+    settings = "".join(f"{line}\n" for line in hostapt.options())
+    (root / "etc/apt/apt.conf.d/99build-host").write_text(settings)
+
+
+def package(
+    directory: Path, name: str, version: str = "1", postinst: str = "", **fields: str
+) -> Path:
+    """A package file without content, built by dpkg-deb; fields: of the control file."""
+    tree = directory / f"{name}_{version}"
+    (tree / "DEBIAN").mkdir(parents=True)
+    control = {
+        "Package": name,
+        "Version": version,
+        "Architecture": "all",
+        "Maintainer": "Nobody <nobody@example.org>",
+        "Description": "a package of the tests",
+        **fields,
+    }
+    text = "".join(f"{key}: {value}\n" for key, value in control.items())
+    (tree / "DEBIAN/control").write_text(text)
+    if postinst:
+        (tree / "DEBIAN/postinst").write_text(f"#!/bin/sh\n{postinst}\n")
+        (tree / "DEBIAN/postinst").chmod(0o755)
+    file = directory / f"{name}_{version}.deb"
+    command = ["dpkg-deb", "--root-owner-group", "-b", tree, file]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return file
