@@ -11,12 +11,23 @@ from typing import Any
 from ..facts import Disk, Mount, Partition, Space
 from ..guest import Guest
 
+# The line for a whole disk in the rule that keeps the new names valid as HVM (steps/fallback.py).
+OWN_RULE = re.compile(r'KERNEL=="([^"*]+)", SYMLINK\+="(\w+)"')
 COLUMNS = "KNAME,MAJ:MIN,TYPE,SIZE,FSTYPE,UUID,LABEL,PARTUUID,PARTTYPE,PTTYPE,RM,MODEL"
 # Disks of these drivers are never exported as a vbd of their own.
 NOT_DISKS = re.compile(r"(fd|sr|scd|loop|ram|zram|md|dm-|nbd|mtdblock)\d")
 # What a guest's configuration calls its disks, for a tree whose hardware nobody can ask.
 NAMED = re.compile(
     r"/dev/((?:[shv]d|xvd)[a-z]+|nvme\d+n\d+|cciss/c\d+d\d+|mmcblk\d+)(?:p?(\d+))?(?![\w/])"
+)
+
+# Files whose devices the guest really uses; others may name what nobody has.
+NAMING = (
+    "/etc/fstab",
+    "/etc/crypttab",
+    "/etc/initramfs-tools/",
+    "/etc/default/grub",
+    "/boot/grub",
 )
 
 Tree = list[dict[str, Any]]
@@ -62,14 +73,19 @@ def disks(guest: Guest, devices: Tree) -> tuple[Disk, ...]:
 
 
 def disks_named(texts: Mapping[str, str]) -> tuple[Disk, ...]:
-    """The disks of a tree, as far as its own configuration names them."""
+    """The disks of a tree, as far as its own configuration names them.
+
+    Once a tree is converted it says xvda; our own rule for udev still knows what that was.
+    """
+    were = {new: old for text in texts.values() for old, new in OWN_RULE.findall(text)}
     seen: dict[str, set[int]] = {}
-    for text in texts.values():
-        for line in text.split("\n"):
+    for path, text in texts.items():
+        for line in text.split("\n") if path.startswith(NAMING) else ():
             if line.lstrip().startswith("#"):
                 continue
             for name, number in NAMED.findall(line):
-                seen.setdefault(name, set()).update({int(number)} if number else ())
+                numbers = seen.setdefault(were.get(name, name), set())
+                numbers.update({int(number)} if number else ())
     return tuple(
         Disk(
             name,

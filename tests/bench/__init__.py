@@ -1,0 +1,1 @@
+"""How long pvprep takes, and how much memory, beside what its work costs anyway."""

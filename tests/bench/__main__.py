@@ -1,0 +1,169 @@
+"""`make bench`: each pair in one run on one root, so that only the ratios count.
+
+The root is a real Debian 12 with Python, entered as a kickstart %post enters it: chroot, /proc,
+/sys, /dev, a /run in memory. Prints a table, and the same as JSON into build/bench.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.guests import hostapt, roots
+from tests.guests.profiles import BOOKWORM_WITH_PYTHON, Profile
+
+TOP = Path(__file__).resolve().parents[2]
+WORK = TOP / "build" / "bench"
+ENTER = """
+mount --make-rprivate /
+mount -t proc proc "$0/proc"
+mount -t sysfs sys "$0/sys"
+mount --rbind /dev "$0/dev"
+mount -t tmpfs run "$0/run"
+exec chroot "$0" sh -ec "$1"
+"""
+IMPORTS = "import apt_pkg, jinja2, distro"
+# Runs a module as `python3 -m` does and says what this process itself took in the end.
+MEASURED = """
+import resource, runpy, sys, time, atexit
+def say():
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    print('\\nPEAK_KIB', usage.ru_maxrss, file=sys.stderr)
+atexit.register(say)
+"""
+PVPREP = "import sys; sys.argv[0] = 'pvprep'; runpy.run_module('pvprep', run_name='__main__')"
+REPEAT = 7
+LIMITS = {"prepare": 1.05, "check": 3.0, "memory": 1.5}
+ALLOWANCE = 1.0  # seconds on top of the ratio
+
+
+def root(name: str, kernel: bool) -> Path:
+    """A fresh guest with pvprep in it; its initrd takes most drivers, so that a tree can build it."""
+    profile = BOOKWORM_WITH_PYTHON
+    if not kernel:
+        profile = Profile(**{**vars(profile), "kernel": ""})
+    directory = WORK / name
+    if directory.exists():
+        roots.remove(directory)
+    roots.unpack(roots.build_profile(profile), directory)
+    for conf in (directory / "etc/initramfs-tools/conf.d").glob("*"):
+        text = conf.read_text()
+        conf.write_text(re.sub(r"(?m)^MODULES=.*$", "MODULES=most", text))
+    conf = directory / "etc/initramfs-tools/initramfs.conf"
+    if conf.exists():
+        conf.write_text(re.sub(r"(?m)^MODULES=.*$", "MODULES=most", conf.read_text()))
+    shutil.copytree(TOP / "agent" / "pvprep", directory / "usr/lib/python3/dist-packages/pvprep")
+    return directory
+
+
+def run(directory: Path, script: str) -> tuple[float, str]:
+    """Seconds and output of a script in the root; the clock starts inside of it."""
+    timed = f"date +%s.%N; {{ {script}\n}} 2>&1; echo; date +%s.%N"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-ec", ENTER, str(directory), timed],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"},
+    )
+    if done.returncode:
+        sys.exit(f"bench: {script!r} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    lines = done.stdout.split("\n")
+    return float(lines[-2]) - float(lines[0]), done.stdout
+
+
+def python(code: str, *arguments: str) -> str:
+    """A command that runs this code."""
+    return f"/usr/bin/python3 -c {json.dumps(code)} {' '.join(arguments)}".replace("`", "")
+
+
+def peak(output: str) -> int:
+    """The KiB that a measured process said."""
+    return int(re.findall(r"PEAK_KIB (\d+)", output)[-1])
+
+
+def median(directory: Path, script: str) -> float:
+    """The median of several runs, the first one (cold files) left out."""
+    times = [run(directory, script)[0] for _ in range(REPEAT + 1)][1:]
+    return statistics.median(times)
+
+
+def main() -> int:
+    """Measure, print, and say by the status whether all ratios are within their limits."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    results = []
+
+    bare, prepared = root("bare", kernel=True), root("prepared", kernel=True)
+    run(bare, "ls -lR /usr/lib/modules >/dev/null")
+    update = run(bare, "update-initramfs -u")[0]
+    took, said = run(prepared, python(MEASURED + PVPREP, "prepare"))
+    results.append(row("prepare", "update-initramfs", took, update, LIMITS["prepare"], ALLOWANCE))
+    prepare_peak = peak(said)
+
+    imports = median(prepared, python(IMPORTS))
+    # In one chroot session /run lives on, as it does between two checks of a running guest.
+    once = python(PVPREP.replace("import sys;", "import runpy, sys;"), "check")
+    loop = f"{once}; for i in 1 2 3 4 5 6 7 8; do date +%s.%N; {once} 2>/dev/null; done"
+    stamps = [
+        float(line)
+        for line in run(prepared, loop)[1].split("\n")
+        if re.fullmatch(r"\d{9,}\.\d+", line)
+    ]
+    cold = stamps[1] - stamps[0]
+    warm = statistics.median(
+        [later - earlier for earlier, later in zip(stamps[2:], stamps[3:])][:-1]
+    )
+    results.append(row("check", "import apt_pkg, jinja2, distro", warm, imports, LIMITS["check"]))
+    results.append(row("check, first since boot", "the same", cold, imports, None))
+
+    import_peak = peak(run(prepared, python(MEASURED + IMPORTS))[1])
+    for what, number in (
+        ("peak memory of prepare, MiB", prepare_peak),
+        ("peak memory of check, MiB", peak(run(prepared, python(MEASURED + PVPREP, "check"))[1])),
+    ):
+        results.append(row(what, "the same imports", number / 1024, import_peak / 1024,
+                           LIMITS["memory"]))
+
+    access = "".join(f"{line}\n" for line in hostapt.options())
+    bare, prepared = root("bare", kernel=False), root("prepared", kernel=False)
+    for directory in (bare, prepared):
+        (directory / "etc/apt/apt.conf.d/99bench").write_text(access)
+        run(directory, "apt-get update")
+        run(directory, "apt-get install -qq --download-only linux-image-amd64")
+    install = run(bare, "apt-get install -y linux-image-amd64")[0]
+    took = run(prepared, python(MEASURED + PVPREP, "prepare"))[0]
+    results.append(row("prepare, with a kernel", "apt-get install", took, install,
+                       LIMITS["prepare"], ALLOWANCE))
+
+    (TOP / "build" / "bench.json").write_text(json.dumps(results, indent=2) + "\n")
+    for directory in (bare, prepared):
+        roots.remove(directory)
+    print(f"measured {time.strftime('%Y-%m-%d')}, seconds unless it says otherwise\n")
+    print(f"{'what':<30} {'beside':<32} {'it':>7} {'that':>7} {'ratio':>6}  limit")
+    for result in results:
+        print(
+            f"{result['what']:<30} {result['beside']:<32} {result['it']:7.2f} {result['that']:7.2f} "
+            f"{result['ratio']:6.2f}  {result['limit']}{'' if result['ok'] else '  EXCEEDED'}"
+        )
+    return 0 if all(result["ok"] for result in results) else 1
+
+
+def row(
+    what: str, beside: str, it: float, that: float, limit: float | None, allowance: float = 0.0
+) -> dict[str, object]:
+    """One line of the table."""
+    words = "none" if limit is None else f"{limit:g} x" + (f" + {allowance:g} s" if allowance else "")
+    ok = limit is None or it <= that * limit + allowance
+    return {"what": what, "beside": beside, "it": it, "that": that, "ratio": it / that,
+            "limit": words, "ok": ok}  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
