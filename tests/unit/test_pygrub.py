@@ -185,8 +185,78 @@ _EXTLINUX_TEXT = _texts(
 )
 
 
+def _blocks(first: tuple[str, ...], body: tuple[str, ...], last: str) -> st.SearchStrategy[str]:
+    """Entries in good order, of lines that fit there."""
+    inner = st.lists(st.sampled_from(body), max_size=5)
+    return st.tuples(st.sampled_from(first), inner).map(lambda e: "\n".join([e[0], *e[1], last]))
+
+
+def _mostly_good(blocks: st.SearchStrategy[str], *outside: str) -> st.SearchStrategy[str]:
+    """Files of such entries, and lines that fit between them."""
+    between = st.lists(st.sampled_from(outside), max_size=3).map("\n".join)
+    parts = st.lists(st.tuples(between, blocks).map("\n".join), min_size=1, max_size=5)
+    return st.tuples(parts.map("\n".join), st.sampled_from(["\n", "\r\n", "\n\t"])).map(
+        lambda parts: parts[0].replace("\n", parts[1])
+    )
+
+
+_GRUB2_GOOD = _mostly_good(
+    _blocks(
+        ("menuentry 'A' {", 'menuentry "B\'s" --class x {', "menuentry '' $id 'x' { # y"),
+        (
+            *(
+                "linux /vmlinuz ro a=b",
+                "linux\t/k root=LABEL=é  quiet ",
+                "linux16 (hd0,1)/k",
+                "linux",
+            ),
+            *(
+                "initrd /i",
+                "initrd16  (hd1,gpt2)/j",
+                "initrd /i /j",
+                "initrd",
+                "set root='hd0,gpt1'",
+            ),
+            *("search --set=root x", "set a=", "if [ x = y ]; then", "fi", "submenu", "# linux /x"),
+        ),
+        "}",
+    ),
+    *("set default=1", 'set default="2"', "set default='A'", "set default=9", "set root=x", "load"),
+    *("function f {\nset a=b=c\n}", "submenu 's' {", "submenu 's' {", "set timeout=x", "#", ""),
+)
+_LEGACY_GOOD = _mostly_good(
+    _blocks(
+        ("title A", "title  B é", "title"),
+        (
+            *(
+                "kernel /vmlinuz ro a=b",
+                "kernel\t(hd0,1)/k root=LABEL=é",
+                "kernel=/k",
+                "kernel /xen",
+            ),
+            *(
+                "root (hd0,0)",
+                "rootnoverify (hd1)",
+                "initrd /i",
+                "initrd (hd0,1)/i",
+                "module /k ro",
+            ),
+        ),
+        "savedefault",
+    ),
+    *("default 1", "default=2", "default\t0", "default saved", "splashimage=(hd0,0)/x", "#", ""),
+)
+
+
 @pytest.mark.parametrize(
-    "path, texts", [(GRUB2, _GRUB2_TEXT), (LEGACY, _LEGACY_TEXT), (EXTLINUX, _EXTLINUX_TEXT)]
+    "path, texts",
+    [
+        (GRUB2, _GRUB2_TEXT),
+        (GRUB2, _GRUB2_GOOD),
+        (LEGACY, _LEGACY_TEXT),
+        (LEGACY, _LEGACY_GOOD),
+        (EXTLINUX, _EXTLINUX_TEXT),
+    ],
 )
 def test_any_file_as_the_real_one(
     path: str, texts: st.SearchStrategy[str], pygrub: ModuleType
