@@ -78,8 +78,10 @@ def describe(guest: Guest, path: str) -> Record:
     place = locate(guest, path)
     try:
         info = os.lstat(place)
-    except (FileNotFoundError, NotADirectoryError):
-        return Record(path, ABSENT)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            return Record(path, ABSENT)
+        raise
     kinds = {stat.S_IFREG: FILE, stat.S_IFLNK: LINK, stat.S_IFDIR: DIR}
     kind = kinds.get(stat.S_IFMT(info.st_mode), OTHER)
     return Record(
@@ -175,6 +177,7 @@ def restore(guest: Guest, record: Record, store: str, temp: str) -> None:
             remove(place)
             os.mkdir(place, 0o700)
         dress(place, record, times=True)
+        sync_directory(place)
     else:
         what = f"{record.path} was a special file and is {article(now.kind)}"
         raise PvprepError(what, "", Exit.HALF_WAY)

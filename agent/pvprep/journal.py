@@ -169,6 +169,11 @@ class Journal:
     def _obstacles(self, committed: Sequence[Manifest]) -> list[str]:
         """What speaks against a rollback. A path that is already what it was before is fine."""
         origin = pristine(committed)
+        for entry in (entry for one in committed for entry in one.entries):
+            if (
+                entry.to
+            ):  # what was moved goes back by a move: both places must be as they were left
+                origin = {path: origin[path] for path in origin.keys() - {entry.path, entry.to}}
         expected, between = _expected(committed)
         same = {path for path, what in differences(self._guest, origin, edits=True) if not what}
         found = dict(between)

@@ -113,6 +113,8 @@ class Transaction:
     def _intend(self, change: Change, workers: Workers) -> Entry:
         """Look at and back up all that the change touches; the guest is not changed yet."""
         before = tuple(self._before(change, path) for path in self._touched(change))
+        if isinstance(change, Move):
+            before = (*before, self._free(change.to))
         if isinstance(change, WriteFile):
             _expect(change, before[0])
         made: list[str] = []
@@ -141,16 +143,18 @@ class Transaction:
         if isinstance(change, InstallPackages):
             paths = [self._guest.resolve(path, follow=False) for path in change.touches]
             return list(dict.fromkeys(paths))
-        return [change.path, change.to] if isinstance(change, Move) else [change.path]
+        return [change.path]
+
+    def _free(self, path: str) -> Record:
+        record = describe(self._guest, path)
+        if record.kind != ABSENT:
+            raise _stale(Move, record)
+        return record
 
     def _before(self, change: Change, path: str) -> Record:
         record = describe(self._guest, path)
-        arrives = isinstance(change, Move) and path == change.to
-        if record.kind not in ((ABSENT,) if arrives else MADE_FOR[type(change)]):
-            raise PvprepError(
-                f"{type(change).__name__}: {path} is {article(record.kind)}",
-                "the plan was made for another state of this system; run pvprep again",
-            )
+        if record.kind not in MADE_FOR[type(change)]:
+            raise _stale(type(change), record)
         if isinstance(change, Move):
             return look(self._guest, path)  # it moves as it is: nothing to back up
         self._backups += 1
@@ -187,9 +191,9 @@ class Transaction:
                 above = os.path.dirname(above)
             parents[above] = record
         if isinstance(change, InstallPackages):
-            for entry in self._manifest.entries:
-                for parent in entry.parents:
-                    parents.setdefault(parent.path, describe(self._guest, parent.path))
+            earlier = {parent.path for entry in self._manifest.entries for parent in entry.parents}
+            for path in earlier.union(self._touched(change)):
+                parents.setdefault(path, describe(self._guest, path))
         return tuple(record for record in parents.values() if record.kind == DIR)
 
     def _make(self, change: Change, entry: Entry, workers: Workers) -> None:
@@ -198,6 +202,7 @@ class Transaction:
             place = locate(self._guest, path)
             os.mkdir(place, 0o700)
             os.chmod(place, mode)  # whatever the umask
+            sync_directory(place)
             sync_directory(os.path.dirname(place))
         if isinstance(change, WriteFile):
             write(self._guest, entry.before[0], change.content, change.mode, entry.temp)
@@ -259,6 +264,13 @@ def _expect(change: WriteFile, before: Record) -> None:
             f"{change.path} has changed since pvprep read it",
             "something else is changing this system; let it finish, then try again",
         )
+
+
+def _stale(kind: type[Change], record: Record) -> PvprepError:
+    return PvprepError(
+        f"{kind.__name__}: {record.path} is {article(record.kind)}",
+        "the plan was made for another state of this system; run pvprep again",
+    )
 
 
 def _paths(change: Change) -> str:
