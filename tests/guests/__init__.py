@@ -1,0 +1,1 @@
+"""Real Debian guests for the tests and the demonstration, and the machine that boots them."""

@@ -1,0 +1,139 @@
+"""A fully virtualised machine in software emulation: BIOS, an IDE disk, an e1000 card."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Optional
+
+from tests.guests.profiles import MAC
+
+_POLL = 0.2  # seconds between two looks at the console
+_TAIL = 3000  # characters of the console in an error
+
+
+class MachineError(Exception):
+    """The machine did not do what it was waited for; has the console's tail, names a picture."""
+
+
+class Machine:
+    """A running machine: started on entering the block, gone after it, whatever happened.
+
+    disk: a raw image, written to unless snapshot. work: a directory for console.log and
+    screen.png. share: a directory that the guest can mount as 9p, tag "job". cdrom: an ISO image.
+    memory in MiB. The card's network has DHCP and nothing else: no way out, none in.
+    """
+
+    def __init__(
+        self,
+        disk: Path,
+        work: Path,
+        *,
+        share: Optional[Path] = None,
+        cdrom: Optional[Path] = None,
+        memory: int = 768,
+        mac: str = MAC,
+        snapshot: bool = False,
+    ) -> None:
+        self.console = work / "console.log"
+        self._screen = work / "screen.png"
+        self._monitor = work / "monitor"
+        self._output = work / "qemu.log"
+        self._argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max"]
+        self._argv += ["-smp", "2", "-m", str(memory), "-display", "none", "-no-reboot"]
+        drive = f"file={_escape(disk)},format=raw,if=ide,index=0,cache=unsafe"
+        self._argv += ["-drive", f"{drive},snapshot={'on' if snapshot else 'off'}"]
+        self._argv += ["-nic", f"user,model=e1000,mac={mac},restrict=on"]
+        self._argv += ["-serial", f"file:{self.console}"]
+        self._argv += ["-monitor", f"unix:{_escape(self._monitor)},server=on,wait=off"]
+        if share:
+            export = f"local,path={_escape(share)},mount_tag=job,security_model=none,id=job"
+            self._argv += ["-virtfs", export]
+        if cdrom:
+            drive = f"file={_escape(cdrom)},format=raw,if=ide,index=2,media=cdrom,readonly=on"
+            self._argv += ["-drive", drive]
+        self._process: Optional[subprocess.Popen[bytes]] = None
+
+    def __enter__(self) -> Machine:
+        self.console.write_bytes(b"")
+        with self._output.open("wb") as output:
+            self._process = subprocess.Popen(
+                self._argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+        self._monitor.unlink(missing_ok=True)
+
+    def wait_for(self, pattern: str, timeout: float) -> re.Match[str]:
+        """Wait until the console shows the pattern; seconds. Raises MachineError if it does not."""
+        deadline = time.monotonic() + timeout
+        while True:
+            # Asked before reading: what a machine says last is not missed.
+            ended = self._ended(_POLL)
+            found = re.search(pattern, self.text())
+            if found:
+                return found
+            if ended or time.monotonic() > deadline:
+                why = "the machine stopped" if ended else f"not within {timeout:.0f} s"
+                raise self.failure(f"no {pattern!r} on the console: {why}")
+
+    def wait_off(self, timeout: float) -> None:
+        """Wait until it powers off, or reboots; seconds. Raises MachineError if it does not."""
+        if not self._ended(timeout):
+            raise self.failure(f"still running after {timeout:.0f} s")
+        if self._process and self._process.returncode:
+            raise self.failure(f"QEMU ended with status {self._process.returncode}")
+
+    def text(self) -> str:
+        """The serial console so far."""
+        return self.console.read_text("utf-8", "replace")
+
+    def failure(self, what: str) -> MachineError:
+        """An error to raise: what went wrong, a picture of the screen, the console's end."""
+        said = self._output.read_text("utf-8", "replace")[-_TAIL:]
+        picture = f"\nscreen: {self._screen}" if self._shot() else ""
+        return MachineError(f"{what}{picture}\n{said}console ends:\n{self.text()[-_TAIL:]}")
+
+    def _ended(self, timeout: float) -> bool:
+        if self._process is None:
+            raise RuntimeError("the machine was not started")
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _shot(self) -> bool:
+        """Make a picture of the screen: what boot loader and kernel say goes there alone."""
+        self._screen.unlink(missing_ok=True)
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as monitor:
+            monitor.settimeout(10)
+            monitor.connect(str(self._monitor))
+            monitor.sendall(f"screendump -f png {self._screen}\n".encode())
+            # The prompt comes back, a second time, when the picture is written.
+            answer = b""
+            while answer.count(b"(qemu)") < 2:
+                received = monitor.recv(4096)
+                if not received:
+                    break
+                answer += received
+        return self._screen.exists()
+
+
+def _escape(path: Path) -> str:
+    """QEMU's options are separated by commas; a comma in a value is written twice."""
+    return str(path).replace(",", ",,")
