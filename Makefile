@@ -1,0 +1,78 @@
+# For Debian 12, as root: guests are made, changed and booted. Nothing but git and make has to be
+# there before.
+#
+#   make demo    a small Debian guest is made, prepared and shown
+#   make test    everything that tests need is installed, and every check and test run
+#   make setup, lint, unit, bench, deb, clean
+
+SHELL := /bin/sh -e
+PYTHON := /usr/bin/python3
+VENV := .venv
+VERSION := $(shell sed -n 's/^version = //p' setup.cfg)
+# Packages are built by the system's programs, not by others of a user's.
+SYSTEM_PATH := /usr/sbin:/usr/bin:/sbin:/bin
+DEB := build/pvprep_$(VERSION)_all.deb
+DEB_TREE := build/deb/pvprep-$(VERSION)
+# What is in the checkout, committed or not, but for what git ignores.
+SHIPPED := $(wildcard $(shell git ls-files -co --exclude-standard \
+    agent packaging setup.cfg pyproject.toml README.md COPYING))
+
+.PHONY: setup lint unit test demo bench deb clean
+
+setup: build/test.packages $(VENV)/requirements
+
+# Packages of one kind (demo, test), which tests/packages.txt lists. Nothing is asked of the archive
+# where all are there. The kinds that are installed already are named by empty files.
+build/%.packages: tests/packages.txt
+	@mkdir -p build
+	@packages=$$(awk -v kind=$* '!/^#/ && (kind == "test" ? NF : $$2 == kind) { print $$1 }' $<); \
+	if dpkg-query -W -f '$${db:Status-Abbrev}\n' $$packages 2>&1 | grep -qv '^ii'; then \
+	    apt-get -q update; \
+	    DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install $$packages; \
+	fi
+	@touch $@
+
+# The system's packages are seen in it: python3-apt exists nowhere else.
+$(VENV)/requirements: tests/requirements.txt build/test.packages
+	$(PYTHON) -m venv --system-site-packages $(VENV)
+	$(VENV)/bin/pip -q --disable-pip-version-check install -r $<
+	@touch $@
+
+lint: setup
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/mypy
+
+unit: setup
+	$(VENV)/bin/pytest -q tests/unit
+
+# The whole run; pytest has the last word.
+test: setup lint
+	@$(VENV)/bin/pytest
+
+deb: $(DEB)
+
+$(DEB): $(SHIPPED) | build/test.packages
+	rm -rf build/deb
+	mkdir -p $(DEB_TREE)
+	cp --parents $(SHIPPED) $(DEB_TREE)
+	cp -r $(DEB_TREE)/packaging/deb $(DEB_TREE)/debian
+	cd $(DEB_TREE) && env PATH=$(SYSTEM_PATH) dpkg-buildpackage --build=binary --no-sign
+	cp build/deb/$(notdir $(DEB)) $@
+
+DEMO := build/demo
+demo: build/demo.packages
+	$(PYTHON) -m tests.guests.demo $(DEMO)
+	@printf '\n== what would change: pvprep --dry-run ==\n\n'
+	PYTHONPATH=agent $(PYTHON) -m pvprep --root $(DEMO)/root --dry-run
+	@printf '\n== pvprep --emit-config ==\n\n'
+	PYTHONPATH=agent $(PYTHON) -m pvprep --root $(DEMO)/root --emit-config=build/bifit.cfg \
+	    --name bifit --memory 512 --vcpus 1 --bridge xenbr4 --disk-backend /dev/drbd/bifit
+	@printf '\n== build/bifit.cfg ==\n\n'
+	@cat build/bifit.cfg
+
+bench: setup
+	$(VENV)/bin/python -m tests.bench
+
+clean:
+	rm -rf --one-file-system build $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find agent tests packaging -name __pycache__ -exec rm -rf {} +
