@@ -49,7 +49,7 @@ class Profile:
         if self.network == "ifupdown":
             chosen += ["ifupdown", self._dhcp_client]
         if self.python:
-            chosen += ["python3", "python3-apt", "python3-distro", "python3-jinja2"]
+            chosen += ["python3", "python3-apt", "python3-distro", "python3-jinja2", "lz4"]
         # Recommended by the above, and part of every installation.
         chosen += ["grub-pc", "iproute2", "kmod", "zstd"]
         return tuple(sorted(chosen))
