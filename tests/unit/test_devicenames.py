@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvprep.devicenames import DeviceMap, as_path, join, split
@@ -49,6 +49,7 @@ def test_what_is_no_disk(name: str) -> None:
     assert split(name) is None
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_name_splits_into_itself_or_not_at_all(name: str) -> None:
     found = split(name)
@@ -184,6 +185,7 @@ DISKS = st.lists(
                   fullmatch=True), max_size=12, unique=True)
 
 
+@settings(deadline=None)
 @given(DISKS, st.sampled_from(["xvd", "hd"]), st.integers(0, 99))
 def test_every_disk_has_one_vdev_and_translating_twice_is_once(
     names: list[str], scheme: str, number: int
@@ -197,6 +199,7 @@ def test_every_disk_has_one_vdev_and_translating_twice_is_once(
         assert device_map.translate(once) == once
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_path_is_answered(path: str) -> None:
     for whole in (path, "/dev/" + path, "/dev/disk/by-id/" + path):

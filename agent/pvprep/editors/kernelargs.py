@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from ..devicenames import as_path
 from .edited import Translate
 
-# White space, then one argument; text with an open quote runs to the end, as it does in Linux.
-_ARG = re.compile(r'([ \t\r\n\v\f]*)((?:[^ \t\r\n\v\f"]|"[^"]*"?)+)')
+# One argument; text with an open quote runs to the end, as it does in Linux.
+_ARG = re.compile(r'(?:[^ \t\r\n\v\f"]|"[^"]*"?)+')
 # name="value": the quotes may be round the value or round the whole.
 _VALUE = re.compile(r'("?[^="]+="?)([^"]*)("?)')
 # A path between separators; a label may look like one and is none.
@@ -27,7 +27,7 @@ _Pairs = list[tuple[str, str]]
 
 def tokens(cmdline: str) -> list[str]:
     """The arguments as they stand, quotes included."""
-    return [match[2] for match in _ARG.finditer(cmdline)]
+    return _ARG.findall(cmdline)
 
 
 def edit(
@@ -44,8 +44,11 @@ def edit(
     `console=` among them becomes the last console of the line, the one /dev/console is, and the
     others go before it, but only where the line names no other console.
     """
-    found = [(match[1], match[2]) for match in _ARG.finditer(cmdline)]
-    tail = cmdline[sum(len(space) + len(token) for space, token in found) :]
+    found, at = [], 0
+    for match in _ARG.finditer(cmdline):
+        found.append((cmdline[at : match.start()], match[0]))
+        at = match.end()
+    tail = cmdline[at:]
     end = next((at for at, (_, token) in enumerate(found) if _ends(token)), len(found))
     args, rest = found[:end], found[end:]
     pairs: _Pairs = []

@@ -16,7 +16,7 @@ from .linewise import Change, cut, insert, rewrite
 
 _COMMAND = re.compile(r"[ \t]*([^ \t=#]+)(?:[ \t]*=[ \t]*|[ \t]+|[ \t]*\Z)(.*)", re.DOTALL)
 _KERNEL = re.compile(
-    r"([ \t]*kernel(?:[ \t]*=[ \t]*|[ \t]+)(?:--[^ \t]+[ \t]+)*([^ \t]+))([ \t]*)(.*)",
+    r"([ \t]*kernel(?:[ \t]*=[ \t]*|[ \t]+)(?:--[^ \t]+[ \t]+)*((?!--)[^ \t]+))([ \t]*)(.*)",
     re.DOTALL,
 )
 _DEFAULT = re.compile(r"([ \t]*default(?:[ \t]*=[ \t]*|[ \t]+))([^ \t]+)(.*)", re.DOTALL)

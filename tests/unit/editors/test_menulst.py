@@ -149,3 +149,7 @@ def test_any_bytes(text: str) -> None:
     menulst.stanzas(text)
     args(text)
     default(text)
+
+
+def test_a_kernel_line_without_a_kernel_stays() -> None:
+    assert args("title a\nkernel --no-mem-option \n").edits == ()

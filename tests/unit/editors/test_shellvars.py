@@ -145,7 +145,7 @@ WORDS = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(WORDS)
 def test_values_are_read_as_sh_reads_them(word: str) -> None:
     script = f"K={word}\n"
