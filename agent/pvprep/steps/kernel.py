@@ -108,6 +108,8 @@ def _blame(kernel: Kernel, type_: str, draft: Draft) -> None:
             evidence.append(f"# CONFIG_{key} is not set")
         elif key in kernel.config:
             evidence.append(f"CONFIG_{key}={kernel.config[key]}")
+        elif kernel.config:  # an option that this architecture does not have is not written
+            evidence.append(f"no CONFIG_{key}")
     if proof.problem:
         id, what = "kernel.unproven", f"could not be examined: {proof.problem}"
     elif type_ == "pvh" and not proof.pvh:

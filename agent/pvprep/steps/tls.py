@@ -50,8 +50,15 @@ def plan(context: Context, draft: Draft) -> None:
             remedy=f"look at both; remove or rename {ASIDE}, then run pvprep again",
         )
         return
-    draft.move(NAME, TLS, ASIDE, "32-bit TLS libraries trap under Xen PV")
-    draft.directory(NAME, TLS, "left empty, so that upgrades do not refill it")
+    here = _resolved(context)
+    draft.move(NAME, here, f"{here}.disabled", "32-bit TLS libraries trap under Xen PV")
+    draft.directory(NAME, here, "left empty, so that upgrades do not refill it")
+
+
+def _resolved(context: Context) -> str:
+    """Where the directory lies: /lib is a link where /usr is merged."""
+    found = context.facts.file(TLS)
+    return found.path if found and found.target is None else TLS
 
 
 def _nosegneg(context: Context) -> bool:
