@@ -19,6 +19,9 @@ _VALUE = re.compile(r'("?[^="]+="?)([^"]*)("?)')
 # A path between separators; a label may look like one and is none.
 _ITEM = re.compile(r"(?<![^,:=])(?<!LABEL=)/dev/[^,:=]+(?![^,:])")
 _CONSOLE = "console="
+# Given more than once, the last one counts, for the kernel (init/do_mounts.c root_dev_setup(),
+# kernel/power/hibernate.c resume_setup()) as for initrds: what goes before says nothing.
+_LAST_COUNTS = re.compile(r'"?((?:root|resume)=)')
 
 # Each argument with the white space before it; a list, because the editing is done in place.
 _Args = list[tuple[str, str]]
@@ -39,7 +42,8 @@ def edit(
 ) -> tuple[str, list[tuple[str, str]]]:
     """Give the new command line and its changes as (old, new) arguments.
 
-    translate: new names for devices (root=, resume=, cryptdevice= ...; rd.luks.* stays).
+    translate: new names for devices (root=, resume=, cryptdevice= ...; rd.luks.* stays, and so do
+    a root= and a resume= that a later one overrides).
     remove: which arguments to drop. last: arguments to append where they are missing; the last
     `console=` among them becomes the last console of the line, the one /dev/console is, and the
     others go before it, but only where the line names no other console.
@@ -53,7 +57,11 @@ def edit(
     args, rest = found[:end], found[end:]
     pairs: _Pairs = []
     args, rest = _drop(args, rest, lambda token: token not in last and remove(token), pairs)
-    args = [(space, _renamed(token, translate, pairs)) for space, token in args]
+    counting = _counting(args)
+    args = [
+        (space, _renamed(token, translate, pairs) if counts else token)
+        for (space, token), counts in zip(args, counting)
+    ]
     args, rest = _ensure(args, rest, last, pairs)
     return "".join(space + token for space, token in args + rest) + tail, pairs
 
@@ -78,6 +86,17 @@ def _drop(
     if lead is not None and not kept and rest:
         rest = [(lead, rest[0][1]), *rest[1:]]
     return kept, rest
+
+
+def _counting(args: _Args) -> list[bool]:
+    """For each argument, whether no later one overrides it."""
+    seen: set[str] = set()
+    found = []
+    for _, token in reversed(args):
+        match = _LAST_COUNTS.match(token)
+        found.append(not match or match[1] not in seen)
+        seen.update(match.groups() if match else ())
+    return found[::-1]
 
 
 def _renamed(token: str, translate: Translate, pairs: _Pairs) -> str:

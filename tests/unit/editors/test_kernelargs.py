@@ -80,6 +80,28 @@ def test_what_is_not_a_known_device_stays(same: str) -> None:
     assert edit(same, translate=translate) == (same, [])
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("root=/dev/sda1 ro root=/dev/sda2", "root=/dev/sda1 ro root=/dev/xvda2"),
+        ("resume=/dev/sda1 resume=/dev/sda2", "resume=/dev/sda1 resume=/dev/xvda2"),
+        ('"root=/dev/sda1" root="/dev/sda2"', '"root=/dev/sda1" root="/dev/xvda2"'),
+        ("root=/dev/sda1 resume=/dev/sda2", "root=/dev/xvda1 resume=/dev/xvda2"),
+        ("md=0,/dev/sda1 md=1,/dev/sda2", "md=0,/dev/xvda1 md=1,/dev/xvda2"),
+        ("root=/dev/sda1 -- root=/dev/sda2", "root=/dev/xvda1 -- root=/dev/sda2"),
+    ],
+)
+def test_only_the_last_root_and_resume_count(old: str, new: str) -> None:
+    assert edit(old, translate=translate)[0] == new
+
+
+@pytest.mark.parametrize(
+    "same", ["root=/dev/sda1 ro root=/dev/xvda1", "resume=/dev/sda2 root=LABEL=a resume=UUID=12"]
+)
+def test_what_a_later_argument_overrides_stays(same: str) -> None:
+    assert edit(same, translate=translate) == (same, [])
+
+
 def test_tags_only_where_they_are_understood() -> None:
     assert edit("root=/dev/sda1 rootflags=journal_path=/dev/sda2", translate=translate_uuid)[0] == (
         "root=UUID=0a1b-2c3d rootflags=journal_path=/dev/disk/by-uuid/ffff-2c3d"
