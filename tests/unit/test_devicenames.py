@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pvprep.devicenames import DeviceMap, as_path, join, split
+from pvprep.devicenames import NAME, DeviceMap, as_path, join, split
 from pvprep.facts import Disk, Partition
 
 SDA = Disk(
@@ -47,6 +49,11 @@ def test_disks_are_split_and_joined(name: str, parts: tuple[str, int]) -> None:
 )
 def test_what_is_no_disk(name: str) -> None:
     assert split(name) is None
+
+
+def test_the_pattern_for_free_text_agrees_with_split() -> None:
+    for name in ("sda", "sda1", "nvme0n1p2", "sda0", "sda01", "md0", "nvme0n1p0"):
+        assert bool(re.fullmatch(NAME, name)) == (split(name) is not None)
 
 
 @settings(deadline=None)

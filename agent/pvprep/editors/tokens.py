@@ -27,7 +27,7 @@ def rename_prefixes(text: str, disks: Mapping[str, str], comment: str = "#") -> 
 
     For lvm.conf: `a|^/dev/sda[0-9]*$|` and `r|/dev/nvme0n1p.*|`. disks: old name to new.
     """
-    names = {_prefix(disk): vdev for disk, vdev in disks.items() if disk != vdev}
+    names = {_prefix(disk): vdev for disk, vdev in disks.items()}
     if not names:
         return Edited(text)
     either = "|".join(f"(?:{pattern})" for pattern in names)

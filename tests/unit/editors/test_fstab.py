@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvprep.editors import fstab
-from pvprep.editors.edited import Edit
+from pvprep.editors.edited import Edit, Edited
 
 from .laws import DEVICES, decode, holds, line_texts, texts, translate, translate_uuid
 
@@ -35,7 +35,7 @@ tmpfs                   /dev/shm                tmpfs   defaults        0 0
 """
 
 
-def rename(text: str) -> fstab.Edited:
+def rename(text: str) -> Edited:
     return fstab.rename_devices(text, translate)
 
 
@@ -70,6 +70,11 @@ def test_options_and_escapes() -> None:
         "/dev/xvda4 /m ext4 loop=/dev/loop0 0 0\n"
         "/dev/sda1\\040 /m ext4 defaults 0 0\n"
     )
+
+
+def test_comments_stay() -> None:
+    text = "#/dev/sda1 / ext4 journal_path=/dev/sda3\n # was on x=/dev/sda1 x=/dev/sda2\n"
+    assert rename(text) == Edited(text)
 
 
 def test_a_tag_is_written_only_as_the_device() -> None:

@@ -108,6 +108,12 @@ def test_tags_only_where_they_are_understood() -> None:
     )
 
 
+def test_what_is_wanted_is_never_removed() -> None:
+    line = "console=tty0 console=hvc0"
+    same = edit(line, translate=translate, remove=lambda token: "console=" in token, last=LAST)
+    assert same == (line, [])
+
+
 def test_quotes_hold_spaces() -> None:
     assert tokens('a="b c" d "e f"') == ['a="b c"', "d", '"e f"']
     assert tokens('a="b c') == ['a="b c']

@@ -104,6 +104,9 @@ network:
       match:
         name: en*
       driver: e1000
+    empty:
+      match:
+      driver: e1000
 """
 
 

@@ -48,6 +48,7 @@ def more(text: str, key: str = "K") -> Partial:
         ("K=a#b\n", "a#b"),
         ('K="$K ${L}"\n', "$K ${L}"),
         ('L="\nK=no\n"\nK=yes\n', "yes"),
+        ('K=yes\nL="\nK=no\n"\n', "yes"),
         ('K="a\\\nb"\n', "ab"),
         ('K="open\nL=1\n', '"open'),
         ("K=`a b` # c\n", "`a b` # c"),
