@@ -6,7 +6,7 @@ import json
 import os
 import re
 import time
-from typing import Any
+from typing import Any, Optional
 
 from .facts import Virt
 from .guest import Guest
@@ -20,7 +20,7 @@ NETWORK_WAIT = 90.0
 PV = (Virt.XEN_PV, Virt.XEN_PVH)
 
 
-def record(guest: Guest) -> dict[str, Any] | None:
+def record(guest: Guest) -> Optional[dict[str, Any]]:
     """Record this boot once, if it is a PV one; what was recorded is given back."""
     virt, hypervisor = system.virtualisation(guest)
     boot = guest.text("/proc/sys/kernel/random/boot_id").strip()
@@ -60,11 +60,26 @@ def recorded(guest: Guest) -> list[dict[str, Any]]:
     for line in guest.text(RECORD).split("\n"):
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(entry, dict) and "boot" in entry:
+        if _whole(entry):
             found.append(entry)
-    return found
+    return found[-KEPT:]
+
+
+def _whole(entry: Any) -> bool:
+    """Whether this is a record as `record` makes it; of a tree, anybody may have written it."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("network"), dict):
+        return False
+    texts = ("boot", "time", "kernel", "as", "hypervisor", "root", "console")
+    return (
+        all(isinstance(entry.get(key), str) for key in texts)
+        and all(isinstance(entry.get(key), bool) for key in ("login", "up"))
+        and all(
+            isinstance(ips, list) and all(isinstance(ip, str) for ip in ips)
+            for ips in entry["network"].values()
+        )
+    )
 
 
 def _root(guest: Guest) -> str:

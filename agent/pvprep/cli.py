@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
 from . import __version__
 from .errors import Exit, PvprepError, UsageError
@@ -33,9 +33,16 @@ VERBS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse's, which would exit by itself, past --json."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, "see pvprep --help")
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line; the manual and the shell completions are made from it too."""
-    made = argparse.ArgumentParser(
+    made = _Parser(
         prog="pvprep",
         description="Prepare a Linux guest that Xen runs fully virtualised (HVM) to boot "
         "paravirtualised (PV or PVH). It says what it will do before it does it; what it did can "
@@ -110,22 +117,38 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     # FILE comes after `=` only, or a verb that follows would be taken for it.
     words = ["--emit-config=-" if word == "--emit-config" else word for word in words]
-    args = parser().parse_args(words)
     try:
-        _check_usage(args)
-        return int(_run(args))
+        return int(_main(words))
     except PvprepError as error:
         _complain(error.message, error.hint)
+        if "--json" in words:
+            _print_error(error)
         return int(error.status)
+
+
+def _main(words: Sequence[str]) -> Exit:
+    """Every way to fail as a PvprepError."""
+    try:
+        args = parser().parse_args(words)
+        _check_usage(args)
+        return _run(args)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads; the interpreter must not care
-        return int(Exit.DONE)
+        return Exit.DONE
     except KeyboardInterrupt:
-        _complain("interrupted", "nothing had been changed yet")
-        return int(Exit.PUT_BACK)
+        raise PvprepError("interrupted", "nothing had been changed yet", Exit.NOT_READY) from None
+    except ImportError as error:
+        hint = "apt-get install python3-apt python3-distro python3-jinja2"
+        raise PvprepError(str(error), hint, Exit.NOT_READY) from error
     except OSError as error:
-        _complain(f"{error.filename or 'system'}: {error.strerror}", "")
-        return int(Exit.PUT_BACK)
+        message = f"{error.filename or 'system'}: {error.strerror or error}"
+        raise PvprepError(message, status=Exit.NOT_READY) from error
+
+
+def _print_error(error: PvprepError) -> None:
+    from .schema import failure
+
+    print(failure(error))
 
 
 def _check_usage(args: argparse.Namespace) -> None:
@@ -133,10 +156,37 @@ def _check_usage(args: argparse.Namespace) -> None:
         raise UsageError(f"`{args.verb}` takes no {args.id!r}", "see pvprep --help")
     if args.verify and args.verb != "rollback":
         raise UsageError("--verify belongs to `pvprep rollback`")
+    if args.emit_config == "":
+        raise UsageError("--emit-config= wants a file", "without `=` the config goes to stdout")
     if args.emit_config and args.verb not in ("prepare", "config"):
         raise UsageError(f"--emit-config does not go with `{args.verb}`")
     if args.dry_run and args.verb not in ("prepare", "rollback"):
         raise UsageError(f"--dry-run does not go with `{args.verb}`")
+    if not os.path.isdir(args.root):
+        raise UsageError(f"--root {args.root}: no such directory", "give a mounted guest's root")
+    if args.emit_config not in (None, "-"):
+        _check_place(_real(args.emit_config))
+
+
+def _check_place(place: str) -> None:
+    """Whether the config can go there, asked before anything changes."""
+    directory = os.path.dirname(place) or "."
+    if os.path.isdir(place):
+        raise UsageError(f"--emit-config={place}: that is a directory")
+    if not os.path.isdir(directory):
+        raise UsageError(f"--emit-config={place}: there is no directory {directory}")
+    if not os.access(directory if _is_plain(place) else place, os.W_OK):
+        raise UsageError(f"--emit-config={place}: it cannot be written")
+
+
+def _real(place: str) -> str:
+    """Behind the links, where a regular file is: it is replaced, and a link stays one."""
+    return os.path.realpath(place) if os.path.isfile(place) else place
+
+
+def _is_plain(place: str) -> bool:
+    """A regular file, or one that can be made: not /dev/stdout, a FIFO, a terminal."""
+    return os.path.isfile(place) or not os.path.lexists(place)
 
 
 def _run(args: argparse.Namespace) -> Exit:
@@ -144,7 +194,12 @@ def _run(args: argparse.Namespace) -> Exit:
     if args.verb == "explain":
         from .explain import explain
 
-        print(explain(args.id or ""))
+        text = explain(args.id or "")
+        if args.json:
+            from .schema import dumps
+
+            text = dumps({"version": 1, "id": args.id, "text": text})
+        print(text)
         return Exit.DONE
     from .guest import Guest
 
@@ -189,12 +244,13 @@ def _finish(args: argparse.Namespace, plan: Plan, screen: Screen) -> Exit:
     if plan.ready:
         screen.verified(plan)
     screen.ending(plan, args.verb, args.dry_run)
+    place = args.emit_config or ("-" if args.verb == "config" else "")
+    if config and place and not (args.json and place == "-"):
+        _deliver(config, place)
     if args.json:
         from .schema import document
 
         print(document(plan, ready, config))
-    elif config:
-        _deliver(config, args.emit_config or "-")
     return Exit.DONE if ready else Exit.NOT_READY
 
 
@@ -231,9 +287,27 @@ def _deliver(config: str, place: str) -> None:
     """To stdout, or whole to a file: half a config is worse than none."""
     data = config.encode("utf-8", "surrogateescape")
     if place == "-":
+        if sys.stdout is None:
+            raise PvprepError("stdout is closed, so the config goes nowhere", status=Exit.NOT_READY)
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
+    place = _real(place)
+    try:
+        if _is_plain(place):
+            _replace(place, data)
+        else:
+            with open(place, "wb") as file:
+                file.write(data)
+    except OSError as error:
+        raise PvprepError(
+            f"the config cannot be written to {place}: {error.strerror}",
+            "the guest is prepared; `pvprep config` writes the config",
+            Exit.NOT_READY,
+        ) from error
+
+
+def _replace(place: str, data: bytes) -> None:
     temporary = f"{place}.{os.getpid()}.tmp"
     try:
         with open(temporary, "xb") as file:
@@ -241,14 +315,15 @@ def _deliver(config: str, place: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, place)
-    except OSError as error:
-        raise PvprepError(
-            f"the config cannot be written to {place}: {error.strerror}",
-            "the guest is prepared; `pvprep config` writes the config",
-        ) from error
+    except OSError:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+        raise
 
 
 def _complain(message: str, hint: str) -> None:
+    if sys.stderr is None:
+        return  # closed; print() would take stdout instead
     print(f"pvprep: {message}", file=sys.stderr)
     if hint:
         print(f"  do: {hint}", file=sys.stderr)

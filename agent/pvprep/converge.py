@@ -32,8 +32,12 @@ ROUNDS = 3
 
 
 def look(guest: Guest, options: Options) -> Plan:
-    """Survey and plan; nothing is changed."""
-    return plan.make(survey.take(guest, plan.reads()), options)
+    """Survey and plan; nothing is changed. What cannot even be read cannot be converted."""
+    try:
+        facts = survey.take(guest, plan.reads())
+    except PvprepError as error:
+        raise PvprepError(error.message, error.hint, Exit.NOT_READY) from error
+    return plan.make(facts, options)
 
 
 def prepare(guest: Guest, options: Options, screen: Screen) -> Plan:
@@ -60,7 +64,7 @@ def prepare(guest: Guest, options: Options, screen: Screen) -> Plan:
                 # A package file given by hand is installed now; asked for again it would loop.
                 options = replace(options, kernel_packages=())
                 now = look(guest, options)
-                if not now.changes:
+                if now.errors or not now.changes:
                     break
                 screen.plan(now)
             refuse_unready(now)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 from . import boots, namespace
-from .errors import Exit
+from .errors import Exit, PvprepError
 from .guest import Guest
-from .journal import Journal, Outcome
+from .journal import Check, Journal, Outcome
 from .manifest import Manifest, State
-from .report import Screen
+from .report import Screen, printable
 from .schema import dumps
 from .survey import system
 from .workers import GuestWorkers
@@ -18,18 +20,23 @@ from .workers import GuestWorkers
 def run(verb: str, guest: Guest, verify: bool, dry_run: bool, as_json: bool) -> Exit:
     """Carry out one of these verbs."""
     if verb == "record-boot":
-        boots.record(guest)
+        entry = boots.record(guest)
+        if as_json:
+            print(dumps({"version": 1, "recorded": entry}))
         return Exit.DONE
     if verb == "status":
         return _status(guest, as_json)
     screen = Screen()
     journal = Journal(guest)
     if dry_run:
-        return _rehearse(journal, screen)
+        return _rehearse(journal, screen, as_json)
     screen.start_log(verb)
     namespace.enter(guest)
     workers = GuestWorkers(guest, screen.line, screen.progress, lambda _change, _output: None)
-    outcome = journal.rollback(workers) if verb == "rollback" else journal.recover(workers)
+    try:
+        outcome = journal.rollback(workers) if verb == "rollback" else journal.recover(workers)
+    except KeyboardInterrupt:
+        raise PvprepError("interrupted", "run `pvprep recover`", Exit.HALF_WAY) from None
     screen.say(f"  {outcome.message}")
     for problem in outcome.problems:
         screen.say(f"  not put back: {problem}")
@@ -37,13 +44,13 @@ def run(verb: str, guest: Guest, verify: bool, dry_run: bool, as_json: bool) -> 
     for check in checks:
         screen.say(f"  {'differs ' if check.problem else 'as it was'} {check.path} {check.problem}")
     if as_json:
-        print(dumps(_outcome(outcome, [vars(check) for check in checks])))
+        print(dumps(_outcome(outcome, checks)))
     wrong = outcome.problems or any(check.problem for check in checks)
     return Exit.NOT_READY if wrong else Exit.DONE
 
 
-def _outcome(outcome: Outcome, checks: list[dict[str, Any]]) -> dict[str, Any]:
-    shown = [{**check, "state": check["state"].value} for check in checks]
+def _outcome(outcome: Outcome, checks: list[Check]) -> dict[str, Any]:
+    shown = [{**vars(check), "state": check.state.value} for check in checks]
     return {
         "version": 1,
         "message": outcome.message,
@@ -53,13 +60,16 @@ def _outcome(outcome: Outcome, checks: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _rehearse(journal: Journal, screen: Screen) -> Exit:
+def _rehearse(journal: Journal, screen: Screen, as_json: bool) -> Exit:
     """What a rollback would find, without doing it."""
     checks = journal.verify()
     for check in checks:
         screen.say(f"  {'differs ' if check.problem else 'undo    '} {check.path} {check.problem}")
     if not checks:
         screen.say("  nothing to roll back")
+    if as_json:
+        message = "nothing was changed" if checks else "nothing to roll back"
+        print(dumps(_outcome(Outcome(message), checks)))
     return Exit.NOT_READY if any(check.problem for check in checks) else Exit.DONE
 
 
@@ -67,28 +77,36 @@ def _status(guest: Guest, as_json: bool) -> Exit:
     transactions = Journal(guest).transactions()
     seen = boots.recorded(guest)
     virt = system.machine(guest).virt.value
+    half_way = any(one.state is State.OPEN for one in transactions)
     if as_json:
         found = [
             {"id": one.id, "state": one.state.value, "changes": len(one.entries)}
             for one in transactions
         ]
         print(dumps({"version": 1, "runs_as": virt, "transactions": found, "boots": seen}))
-        return Exit.DONE
-    print(f"runs as     {virt}")
+        return Exit.HALF_WAY if half_way else Exit.DONE
+    # Stdout is for what went well.
+    out = sys.stderr if half_way else sys.stdout
+    for line in _lines(virt, transactions, seen):
+        print(printable(line), file=out)
+    return Exit.HALF_WAY if half_way else Exit.DONE
+
+
+def _lines(virt: str, transactions: list[Manifest], seen: list[dict[str, Any]]) -> Iterator[str]:
+    yield f"runs as     {virt}"
     for one in transactions:
-        print(f"run         {one.id}: {_state(one)}")
+        yield f"run         {one.id}: {_state(one)}"
     if not transactions:
-        print("run         pvprep has not changed anything here")
+        yield "run         pvprep has not changed anything here"
     for boot in seen[-5:]:
         nics = ", ".join(f"{name} {' '.join(ips)}" for name, ips in boot["network"].items())
-        print(
+        yield (
             f"PV boot     {boot['time']} {'up' if boot['up'] else 'NOT UP'}: {boot['kernel']} as "
             f"{boot['as']} on {boot['hypervisor']}, root {boot['root']}, "
             f"network {nics or 'down'}, login on {boot['console'] if boot['login'] else 'nothing'}"
         )
     if transactions and not seen:
-        print("PV boot     none recorded yet")
-    return Exit.HALF_WAY if any(one.state is State.OPEN for one in transactions) else Exit.DONE
+        yield "PV boot     none recorded yet"
 
 
 def _state(one: Manifest) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ from .pygrub import Pick
 
 LOGS = "/var/log/pvprep"
 COLOURS = {"ok": "32", "change": "36", "verified": "32", "warn": "33", "ERROR": "31", "info": "0"}
+WIPE = "\r\033[K"
+# The colours of `row`; whatever else starts with an escape comes from the guest.
+ESCAPE = re.compile(r"\033(?!\[(?:0|3[1-6])m)")
 RUNS_AS = {
     Virt.NONE: "on real hardware",
     Virt.XEN_HVM: "HVM guest of {}",
@@ -45,7 +49,8 @@ class Screen:
     """
 
     def __init__(self, out: Optional[IO[str]] = None) -> None:
-        self.out = out or sys.stderr
+        # With stderr closed (2>&-) Python has none.
+        self.out = out or sys.stderr or open(os.devnull, "w")  # noqa: SIM115
         self.live = self.out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._log: Optional[IO[str]] = None
         self._headed = False
@@ -73,10 +78,9 @@ class Screen:
 
     def say(self, text: str = "") -> None:
         """A line for the person and the log."""
-        self._wipe()
         for line in text.split("\n"):
             self.log(line)
-            print(printable(line), file=self.out, flush=True)
+            self._put(f"{WIPE if self.live else ''}{printable(line)}\n")
 
     def line(self, text: str) -> None:
         """A line that a program said: for the log, and for a moment on a terminal."""
@@ -157,13 +161,19 @@ class Screen:
         if not self.live or now - self._drawn < 0.05:
             return
         self._drawn = now
-        width = os.get_terminal_size(self.out.fileno()).columns - 1
-        self.out.write(f"\r\033[K{printable(f'... {self._doing}  {text}')[:width]}")
-        self.out.flush()
+        try:
+            width = os.get_terminal_size(self.out.fileno()).columns - 1
+        except OSError:
+            return
+        self._put(f"{WIPE}{printable(f'... {self._doing}  {text}')[:width]}")
 
-    def _wipe(self) -> None:
-        if self.live:
-            self.out.write("\r\033[K")
+    def _put(self, text: str) -> None:
+        """Nobody may read any more (a closed pipe, a lost terminal): what is under way goes on."""
+        try:
+            self.out.write(text)
+            self.out.flush()
+        except OSError:
+            self.out, self.live = open(os.devnull, "w"), False  # noqa: SIM115
 
 
 def row(word: str, topic: str, text: str, right: str = "", colour: bool = False) -> str:
@@ -235,5 +245,5 @@ def _lines(content: bytes) -> list[str]:
 
 def printable(text: str) -> str:
     """Without what would upset a terminal: a guest's files may hold anything."""
-    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    text = ESCAPE.sub("?", text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     return "".join(c if c.isprintable() or c in "\033\t" else "?" for c in text)

@@ -8,6 +8,7 @@
     pygrub    what dom0's pygrub takes: volume, config, entry, title, kernel, initrd, args;
               or problem
     config    the domU config, where it could be made
+    error     message, hint, status: only where it failed, and then with version and ready alone
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from .errors import PvprepError
 from .plan import Plan
 from .pygrub import Pick
 from .report import headline
@@ -51,6 +53,12 @@ def document(plan: Plan, ready: bool, config: str) -> str:
             "config": config or None,
         }
     )
+
+
+def failure(error: PvprepError) -> str:
+    """The whole document, where there is nothing but an error."""
+    said = {"message": error.message, "hint": error.hint, "status": int(error.status)}
+    return dumps({"version": 1, "ready": False, "error": said})
 
 
 def dumps(value: Any) -> str:
