@@ -22,7 +22,7 @@ from .lock import Lock
 from .manifest import Entry, Manifest, State
 from .synced import in_words
 from .transaction import Transaction
-from .undo import beneath, differences, pristine, undo
+from .undo import beneath, differences, overlay, pristine, undo
 
 HOME = "/var/lib/pvprep"
 ID = re.compile(r"[0-9]{6}-[0-9]{8}T[0-9]{6}Z")
@@ -146,9 +146,11 @@ class Journal:
             checks.setdefault(path, Check(path, State.COMMITTED, what))
         records: dict[str, Record] = {}
         for one in sorted(filter(_is_back, known), key=lambda one: one.order):
-            records.update(pristine([one]))
+            overlay(records, pristine([one]).values())
         for path, what in differences(self._guest, records):
-            checks.setdefault(path, Check(path, State.ROLLED_BACK, what))
+            # What is committed speaks for all that is beneath it too: it may be a link now.
+            if not any(path == other or beneath(path, other) for other in expected):
+                checks.setdefault(path, Check(path, State.ROLLED_BACK, what))
         for one in known:
             if one.state is State.OPEN:
                 for path in pristine([one]):
@@ -239,7 +241,7 @@ def _expected(committed: Sequence[Manifest]) -> tuple[dict[str, Record], dict[st
                         between[record.path] = f"edited between two runs of pvprep: {what}"
             for records in (expected, found):
                 _carry(records, entry)
-            expected.update((record.path, record) for record in one.done[entry.number].after)
+            overlay(expected, one.done[entry.number].after)
     return expected, between
 
 

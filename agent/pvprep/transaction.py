@@ -240,7 +240,7 @@ class Transaction:
     def _done(self, entry: Entry, workers: Workers) -> Done:
         """What is there now. Scripts of packages do not sync what they rewrite: we do."""
         after = [look(self._guest, record.path) for record in entry.before]
-        after += [look(self._guest, path) for path in entry.made if path == entry.path]
+        after += [look(self._guest, path) for path in entry.made]
         new: list[str] = []
         changed: list[str] = []
         if entry.kind == InstallPackages.__name__:

@@ -7,7 +7,7 @@ end. Who goes on later starts with the last of these lines: undoing one change t
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from .backup import ABSENT, DIR, FILE, Record, describe, difference, locate, look, restore, save
 from .changes import Workers
@@ -52,17 +52,30 @@ def undo(guest: Guest, manifest: Manifest, workers: Workers, order: int) -> list
 
 
 def pristine(manifests: Sequence[Manifest]) -> dict[str, Record]:
-    """What each path was before these transactions (oldest first), as far as can be told: not for
-    paths beneath a directory after that was moved, as those were other paths before."""
+    """What each path was before these transactions (oldest first), as far as can be told.
+
+    Not for paths beneath what was no directory then, nor beneath a directory after that was moved:
+    there was nothing, or something else, by that name.
+    """
     found: dict[str, Record] = {}
-    moved: list[str] = []
+    others: list[str] = []
     for entry in (entry for manifest in manifests for entry in manifest.entries):
-        records = [*entry.before, *(Record(path, ABSENT) for path in entry.made)]
-        for record in records:
-            if not any(beneath(record.path, directory) for directory in moved):
+        for record in (*entry.before, *(Record(path, ABSENT) for path in entry.made)):
+            if not any(beneath(record.path, other) for other in others):
                 found.setdefault(record.path, record)
-        moved += [entry.path, entry.to] if entry.to else []
+            if record.kind != DIR:
+                others.append(record.path)
+        others += [entry.path, entry.to] if entry.to else []
     return found
+
+
+def overlay(records: dict[str, Record], newer: Iterable[Record]) -> None:
+    """Let newer records replace older ones, and all that cannot be beneath them any more."""
+    for record in newer:
+        if record.kind != DIR:
+            for path in [path for path in records if beneath(path, record.path)]:
+                del records[path]
+        records[record.path] = record
 
 
 def beneath(path: str, directory: str) -> bool:

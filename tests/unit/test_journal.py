@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -671,49 +672,85 @@ def plant(root: Path, tree: dict[str, str]) -> None:
             pass
 
 
-def real(guest: Guest, change: Change) -> bool:
-    """Plans resolve paths first."""
-    paths = [change.path, change.to] if isinstance(change, Move) else [change.path]  # type: ignore[union-attr]
-    return all(guest.resolve(path, follow=False) == path for path in paths)
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fsync does nothing: these tests cut no power."""
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(TREES, st.lists(st.lists(CHANGES, min_size=1, max_size=5), min_size=1, max_size=4))
+KILLS = st.integers(1, 150)
+PLANS = st.lists(st.lists(CHANGES, min_size=1, max_size=5), min_size=1, max_size=4)
+ANYTHING = settings(
+    max_examples=120,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@pytest.mark.usefixtures("quick")
+@ANYTHING
+@given(TREES, PLANS)
 def test_rollback_is_exact_whatever_was_done(
     tree: dict[str, str], transactions: list[list[Change]]
 ) -> None:
-    fsync = os.fsync
-    os.fsync = lambda fd: None  # type: ignore[assignment]
-    try:
-        with tempfile.TemporaryDirectory(dir="/dev/shm") as base:
-            root = Path(base, "root")
-            (root / "var/lib/pvprep").mkdir(parents=True)
-            plant(root, tree)
-            age(root)
-            check_rollback(root, FakeWorkers(root, root), transactions)
-    finally:
-        os.fsync = fsync
-
-
-def check_rollback(root: Path, workers: FakeWorkers, transactions: list[list[Change]]) -> None:
-    start = snapshot(root)
-    journal = Journal(Guest(str(root)))
-    for changes in transactions:
-        before = snapshot(root)
-        transaction = journal.begin({})
-        made = 0
-        try:
-            for change in changes:
-                transaction.apply(change, workers)
-                made += 1
-            transaction.commit()
-        except PvprepError:
-            assert transaction.undo(workers) == []
-            assert changed(before, snapshot(root)) == {}
+    with planted(tree) as (root, journal, workers):
+        start = snapshot(root)
+        for changes in transactions:
+            before = snapshot(root)
+            if not run(journal, workers, changes):
+                assert changed(before, snapshot(root)) == {}
+            assert [one for one in journal.verify() if one.problem] == []
+        assert journal.rollback(workers).problems == ()
+        assert changed(start, snapshot(root)) == {}
         assert [one for one in journal.verify() if one.problem] == []
-    assert journal.rollback(workers).problems == ()
-    assert changed(start, snapshot(root)) == {}
-    assert [one for one in journal.verify() if one.problem] == []
+
+
+@pytest.mark.usefixtures("quick")
+@ANYTHING
+@given(TREES, PLANS, st.lists(KILLS, min_size=12, max_size=12))
+def test_rollback_is_exact_whatever_was_killed(
+    tree: dict[str, str], transactions: list[list[Change]], kills: list[int]
+) -> None:
+    with planted(tree) as (root, journal, workers):
+        start = snapshot(root)
+        for changes in transactions:
+            before = snapshot(root)
+            killed(kills.pop(), lambda changes=changes: run(journal, workers, changes))
+            killed(kills.pop(), lambda: journal.recover(workers))
+            assert journal.recover(workers).problems == ()
+            if all(one.state is State.ROLLED_BACK for one in journal.transactions()[-1:]):
+                assert changed(before, snapshot(root)) == {}
+            assert [one for one in journal.verify() if one.problem] == []
+        killed(kills.pop(), lambda: journal.rollback(workers))
+        killed(kills.pop(), lambda: journal.recover(workers))
+        assert journal.recover(workers).problems == ()
+        assert journal.rollback(workers).problems == ()
+        assert changed(start, snapshot(root)) == {}
+        assert [one for one in journal.verify() if one.problem] == []
+
+
+@contextmanager
+def planted(tree: dict[str, str]) -> Iterator[tuple[Path, Journal, FakeWorkers]]:
+    """The tree, in memory."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as base:
+        root = Path(base, "root")
+        (root / "var/lib/pvprep").mkdir(parents=True)
+        plant(root, tree)
+        age(root)
+        yield root, Journal(Guest(str(root))), FakeWorkers(root, root)
+
+
+def run(journal: Journal, workers: FakeWorkers, changes: list[Change]) -> bool:
+    """One transaction; False where a change was refused, and all undone."""
+    transaction = journal.begin({})
+    try:
+        for change in changes:
+            transaction.apply(change, workers)
+        transaction.commit()
+    except PvprepError:
+        assert transaction.undo(workers) == []
+        return False
+    return True
 
 
 @pytest.fixture(scope="module", autouse=True)
