@@ -128,17 +128,22 @@ class Guest:
 
     def read(self, path: str, limit: int = MAX_CONFIG) -> Optional[bytes]:
         """The content of a regular file, None where there is none (or it is no regular file)."""
+        # Before it is opened: that alone makes some devices act (watchdogs, tapes).
+        if not self.is_file(path):
+            return None
         try:
-            # O_NONBLOCK: a FIFO put there must not hang us.
-            fd = os.open(self.host(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+            # O_NONBLOCK: a FIFO put there in the meantime must not hang us.
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(self.host(path), flags)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
                 return None
             raise PvprepError(f"cannot read {path}: {error.strerror}") from None
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
+            os.close(fd)
+            return None
         with open(fd, "rb") as file:
-            info = os.fstat(fd)
-            if not stat.S_ISREG(info.st_mode):
-                return None
             if info.st_size > limit:
                 raise PvprepError(
                     f"{path} has {info.st_size} bytes; no configuration file is that large",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -21,8 +22,9 @@ def take(guest: Guest, patterns: Iterable[str]) -> Facts:
     devices = storage.block_devices(guest)
     mounts = storage.mounts(guest, devices) if guest.running else _fstab_mounts(found)
     installed, proofs = kernels.kernels(guest)
+    distribution = system.distro(guest)
     return Facts(
-        distro=system.distro(guest),
+        distro=distribution,
         machine=system.machine(guest),
         disks=storage.disks(guest, devices) or storage.disks_named(_texts(found)),
         mounts=mounts,
@@ -34,7 +36,8 @@ def take(guest: Guest, patterns: Iterable[str]) -> Facts:
         spaces=storage.spaces(guest),
         aliases=storage.aliases(guest),
         stale=hidden.configurations(guest, mounts),
-        findings=tuple(dpkg.check(guest)),
+        # Where another package manager is used, that is the finding.
+        findings=tuple(dpkg.check(guest)) if distribution.family == "debian" else (),
         initrd_tool=initrds.detect(guest),
         is_tree=not guest.running,
         in_chroot=guest.running and system.in_chroot(),
@@ -63,8 +66,16 @@ def _fstab_mounts(found: Mapping[str, File]) -> tuple[Mount, ...]:
             continue
         named = storage.NAMED.fullmatch(fields[0])
         parts = (fields[0][len("/dev/") :],) if named else ()
+        device, target, fstype, options = fields[:4]
         mounts.append(
-            Mount(fields[1], fields[0], fields[2], tuple(fields[3].split(",")), parts=parts)
+            Mount(target, device, fstype, tuple(options.split(",")), _kind(device), parts)
         )
     return tuple(mounts)
+
+
+def _kind(device: str) -> str:
+    """What a name in fstab is sure not to be: a partition that a boot loader in dom0 can read."""
+    if re.match(r"/dev/md\d|/dev/md/", device):
+        return "raid"
+    return "lvm" if re.match(r"/dev/(mapper|(?!disk/|cciss/|ida/|rd/)[^/]+)/", device) else "part"
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..errors import PvprepError
 from ..facts import Mount
 from ..guest import Guest
+from ..pygrub import READ_MAX
 
 CANDIDATES = (
     "/boot/grub/grub.cfg",
@@ -20,7 +22,7 @@ mount --make-rprivate / && mount --bind / /mnt && cd /mnt || exit 1
 for file in {files}; do
     [ -f ".$file" ] || continue
     echo "$file"
-    head -c 100000 ".$file" | od -An -v -tx1 | tr -d ' \\n'
+    head -c {limit} ".$file" | od -An -v -tx1 | tr -d ' \\n'
     echo
 done
 """
@@ -30,9 +32,14 @@ def configurations(guest: Guest, mounts: Sequence[Mount]) -> dict[str, bytes]:
     """What `/boot` of the root file system holds where another file system is mounted on it."""
     if not guest.running or not any(mount.target == "/boot" for mount in mounts):
         return {}
-    script = SCRIPT.format(files=" ".join(CANDIDATES))
+    script = SCRIPT.format(files=" ".join(CANDIDATES), limit=READ_MAX)
     done = guest.run(["unshare", "--mount", "sh", "-c", script])
     if done.status:
         return {}  # not root
     rows = done.output.split("\n")
-    return {path: bytes.fromhex(rows[at + 1]) for at, path in enumerate(rows) if path[:1] == "/"}
+    try:
+        return {
+            path: bytes.fromhex(rows[at + 1]) for at, path in enumerate(rows) if path in CANDIDATES
+        }
+    except ValueError as error:  # what a program has to complain about stands between
+        raise PvprepError(f"/boot of the root file system cannot be read: {error}") from None

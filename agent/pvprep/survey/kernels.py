@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any, Optional
 
+from .. import __version__
 from ..facts import InitrdProof, Kernel, KernelProof
 from ..guest import Guest
 from .initrd_image import prove_initrd
@@ -29,7 +30,8 @@ CONFIG = re.compile(
 FRONTENDS = {"xen_blkfront", "xen_netfront", "xenblk", "xennet"}
 # Opening images costs most of a check. What was proven is remembered until the next boot, in
 # memory, for exactly this inode with these times: nothing on the guest's disk is written.
-MEMORY = "/run/pvprep/proofs.json"
+# Another version of pvprep may write other proofs.
+MEMORY = f"/run/pvprep/proofs-{__version__}.json"
 
 
 def kernels(guest: Guest) -> tuple[tuple[Kernel, ...], dict[str, InitrdProof]]:

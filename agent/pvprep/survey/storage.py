@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..errors import PvprepError
 from ..facts import Disk, Mount, Partition, Space
 from ..guest import Guest
 
@@ -40,7 +41,11 @@ def block_devices(guest: Guest) -> Tree:
     done = guest.run(["lsblk", "-J", "-b", "-o", COLUMNS])
     if done.status:
         return []
-    devices: Tree = json.loads(done.output)["blockdevices"]
+    # Complaints about one device may stand before the document.
+    try:
+        devices: Tree = json.loads(done.output[done.output.find("{") :])["blockdevices"]
+    except (ValueError, KeyError) as error:
+        raise PvprepError(f"lsblk's output cannot be read: {error!r}") from None
     return devices
 
 
@@ -77,7 +82,11 @@ def disks_named(texts: Mapping[str, str]) -> tuple[Disk, ...]:
 
     Once a tree is converted it says xvda; our own rule for udev still knows what that was.
     """
-    were = {new: old for text in texts.values() for old, new in OWN_RULE.findall(text)}
+    were = {
+        new: old.replace("!", "/")
+        for text in texts.values()
+        for old, new in OWN_RULE.findall(text)
+    }
     seen: dict[str, set[int]] = {}
     for path, text in texts.items():
         for line in text.split("\n") if path.startswith(NAMING) else ():
@@ -107,7 +116,11 @@ def guest_order(name: str) -> tuple[str, int, list[int], str]:
 
 def mounts(guest: Guest, devices: Tree) -> tuple[Mount, ...]:
     """What is mounted from block devices, from /proc/self/mountinfo (proc_pid_mountinfo(5))."""
-    by_number = {device["maj:min"].strip(): (device, parts) for device, parts in _walk(devices)}
+    by_number: dict[str, tuple[Any, tuple[str, ...]]] = {}
+    for device, parts in _walk(devices):  # what rests on two disks comes twice
+        number = device["maj:min"].strip()
+        before = by_number[number][1] if number in by_number else ()
+        by_number[number] = device, tuple(dict.fromkeys([*before, *parts]))
     by_path = {f"/dev/{_name(device)}": number for number, (device, _) in by_number.items()}
     found = []
     for line in guest.text("/proc/self/mountinfo").split("\n"):

@@ -19,20 +19,26 @@ def distro(guest: Guest) -> Distro:
     from distro import LinuxDistribution
 
     # Every other source (lsb_release, uname, /etc/*-release) could be the host's, not the guest's.
-    path = "/etc/os-release" if guest.exists("/etc/os-release") else "/usr/lib/os-release"
+    paths = [path for path in ("/etc/os-release", "/usr/lib/os-release") if guest.is_file(path)]
+    if not paths:
+        return Distro("")
+    guest.read(paths[0])  # refuses a file that is too large
     found = LinuxDistribution(
         include_lsb=False,
         include_uname=False,
-        os_release_file=guest.host(path),
+        os_release_file=guest.host(paths[0]),
         distro_release_file=os.devnull,
     )
-    return Distro(
-        id=found.id(),
-        version=found.version(),
-        codename=found.codename(),
-        name=found.name(pretty=True),
-        like=tuple(found.like().split()),
-    )
+    try:
+        return Distro(
+            id=found.id(),
+            version=found.version(),
+            codename=found.codename(),
+            name=found.name(pretty=True),
+            like=tuple(found.like().split()),
+        )
+    except ValueError as error:  # quotes that are not closed, or no UTF-8
+        raise PvprepError(f"{paths[0]} cannot be read: {error}", "see os-release(5)") from None
 
 
 def in_chroot() -> bool:
