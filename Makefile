@@ -60,15 +60,15 @@ $(DEB): $(SHIPPED) | build/test.packages
 	cp build/deb/$(notdir $(DEB)) $@
 
 DEMO := build/demo
+DEMO_CONFIG := build/bifit.cfg
+PVPREP := PYTHONPATH=agent $(PYTHON) -m pvprep --root $(DEMO)
 demo: build/demo.packages
+	rm -rf --one-file-system $(DEMO)
 	$(PYTHON) -m tests.guests.demo $(DEMO)
-	@printf '\n== what would change: pvprep --dry-run ==\n\n'
-	PYTHONPATH=agent $(PYTHON) -m pvprep --root $(DEMO)/root --dry-run
-	@printf '\n== pvprep --emit-config ==\n\n'
-	PYTHONPATH=agent $(PYTHON) -m pvprep --root $(DEMO)/root --emit-config=build/bifit.cfg \
-	    --name bifit --memory 512 --vcpus 1 --bridge xenbr4 --disk-backend /dev/drbd/bifit
-	@printf '\n== build/bifit.cfg ==\n\n'
-	@cat build/bifit.cfg
+	$(PVPREP) --dry-run
+	$(PVPREP) --emit-config=$(DEMO_CONFIG) --name bifit --memory 512 --vcpus 1 \
+	    --bridge xenbr4 --disk-backend /dev/drbd/bifit
+	cat $(DEMO_CONFIG)
 
 bench: setup
 	$(VENV)/bin/python -m tests.bench
