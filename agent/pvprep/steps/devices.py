@@ -105,8 +105,9 @@ def _units(context: Context, draft: Draft) -> None:
         for link in draft.facts.under(UNITS):
             if link.endswith((f".wants/{name}", f".requires/{name}")):
                 draft.remove(NAME, link, f"removed: {wanted} replaces it")
-                directory = link.rsplit("/", 1)[0]
-                draft.link(NAME, f"{directory}/{wanted}", f"../{wanted}", "as before")
+                new = f"{link.rsplit('/', 1)[0]}/{wanted}"
+                if not draft.file(new):
+                    draft.link(NAME, new, f"../{wanted}", "as before")
 
 
 def _review(context: Context, draft: Draft) -> None:

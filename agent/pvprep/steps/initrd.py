@@ -103,7 +103,9 @@ def problems(context: Context, draft: Draft, proof: InitrdProof) -> Iterator[str
     for name in loadable:
         if name not in proof.modules:
             yield f"lacks {name}"
-    if loadable and proof.preload[: len(loadable)] != tuple(loadable):
+    # What is built in may be listed too; in which order the two come makes no difference.
+    first = [name for name in proof.preload if name not in target.builtin][: len(loadable)]
+    if set(first) != set(loadable):
         shown = ", ".join(proof.preload) or "nothing"
         yield f"loads {shown} first, not {' and '.join(loadable)}"
     if loadable and proof.versions and target.version not in proof.versions:

@@ -60,6 +60,8 @@ def _clean(draft: Draft, facts: Facts) -> None:
     for path in _matching(facts, *udevnet.FILES):
         text = draft.text(path)
         edited = udevnet.remove(text)
+        if not edited.edits:
+            continue  # nothing but comments, or masked by a link to /dev/null
         if udevnet.is_empty(edited.text):
             draft.remove(NAME, path, f"removed: {_rules(text)} by MAC for the emulated card")
         else:
@@ -68,7 +70,7 @@ def _clean(draft: Draft, facts: Facts) -> None:
 
 def _rules(text: str) -> str:
     count = len(udevnet.names(text))
-    return f"{count} name{'s' if count != 1 else ''}" if count else "no rules left"
+    return f"{count} name{'s' if count != 1 else ''}"
 
 
 def _pin(draft: Draft, nics: tuple[Nic, ...]) -> None:
@@ -90,9 +92,12 @@ def _pinned(draft: Draft, nic: Nic) -> bool:
     """Whether a .link file of the guest's own pins this name by MAC already."""
     own = LINK.format(nic.mac.replace(":", ""))
     for path in draft.facts.under("/etc/systemd/network/"):
-        text = draft.text(path).lower()
-        if path.endswith(".link") and path != own and f"macaddress={nic.mac}" in text:
-            return f"name={nic.name.lower()}" in text
+        if not path.endswith(".link") or path == own:
+            continue
+        text = draft.text(path)
+        macs = re.findall(r"^[ \t]*MACAddress[ \t]*=(.*)$", text, re.M)
+        if nic.mac in " ".join(macs).lower().split():
+            return nic.name in re.findall(r"^[ \t]*Name[ \t]*=[ \t]*(\S+)", text, re.M)
     return False
 
 

@@ -28,6 +28,7 @@ def plan(context: Context, draft: Draft) -> None:
     _virtualisation(facts, draft)
     _room(context, draft)
     _kernels_on_esp(facts, draft)
+    _named_disks(context, draft)
     for finding in facts.findings:
         draft.findings.append(finding)
 
@@ -139,6 +140,20 @@ def _kernels_on_esp(facts: Facts, draft: Draft) -> None:
         )
 
 
+def _named_disks(context: Context, draft: Draft) -> None:
+    """A backend for a disk that the guest has not would go unseen into no config."""
+    known = {*context.devices.vdevs, *context.devices.vdevs.values()} or {"xvda"}
+    unknown = [name for name in context.options.disk_backends if name not in known]
+    if unknown:
+        draft.say(
+            "config.no-such-disk",
+            Level.ERROR,
+            f"--disk-backend names {', '.join(unknown)}, which this guest has not",
+            evidence=f"its disks: {', '.join(sorted(known))}",
+            remedy="give each disk by its name in the guest or by its name under PV",
+        )
+
+
 STEP = Step(
     "preflight",
     __doc__,
@@ -190,6 +205,14 @@ STEP = Step(
         "dpkg.broken": (
             "Packages are half installed or half configured; installing a kernel on top could "
             "fail half way. `dpkg --configure -a` and `apt-get -f install` mend it."
+        ),
+        "config.no-such-disk": (
+            "--disk-backend DISK=TARGET says what a disk of the guest is in dom0; DISK is a name "
+            "that the guest has now or will have. Without DISK= it is the first one, xvda."
+        ),
+        "apt.sources": (
+            "apt knows no archive but perhaps a CD-ROM. It matters only where a kernel has to be "
+            "installed; --kernel-package FILE does without."
         ),
         "dpkg.held": "A kernel package is on hold; pvprep does not touch held packages.",
     },

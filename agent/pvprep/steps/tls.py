@@ -10,8 +10,11 @@ host's. A 64-bit system needs nothing.
 
 from __future__ import annotations
 
+from typing import Optional
+
 from ..context import Context
 from ..draft import Draft
+from ..facts import File
 from ..findings import Level
 from .step import Step
 
@@ -25,7 +28,8 @@ def plan(context: Context, draft: Draft) -> None:
     """Move /lib/tls aside where it is in use."""
     facts = context.facts
     if context.userland_bits != 32:
-        draft.say("tls.not-needed", Level.OK, "nothing to do on a 64-bit system")
+        what = "a 64-bit system" if context.userland_bits else "a system that is not 32-bit x86"
+        draft.say("tls.not-needed", Level.OK, f"nothing to do on {what}")
         return
     if _nosegneg(context):
         draft.say("tls.nosegneg", Level.OK, "the libc made for Xen (nosegneg) is in use")
@@ -34,7 +38,7 @@ def plan(context: Context, draft: Draft) -> None:
     if not facts.under(TLS + "/"):
         draft.say("tls.not-needed", Level.OK, "no libraries in /lib/tls")
         return
-    if not any(facts.file(path) for path in LIBC):
+    if not any(_elsewhere(facts.file(path)) for path in LIBC):
         draft.say(
             "tls.only-libc",
             Level.ERROR,
@@ -59,6 +63,13 @@ def _resolved(context: Context) -> str:
     """Where the directory lies: /lib is a link where /usr is merged."""
     found = context.facts.file(TLS)
     return found.path if found and found.target is None else TLS
+
+
+def _elsewhere(libc: Optional[File]) -> bool:
+    """Whether it is there and no link into /lib/tls (or to nowhere)."""
+    if libc is None or libc.path.startswith(TLS + "/"):
+        return False
+    return libc.target is None or libc.path not in LIBC
 
 
 def _nosegneg(context: Context) -> bool:
