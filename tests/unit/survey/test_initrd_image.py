@@ -24,8 +24,8 @@ MAIN = cpio(
         ("scripts/functions", b"# shell"),
         ("conf/initramfs.conf", b"MODULES=most\nRESUME=/dev/sda9\n"),
         ("conf/modules", b"# first\nxen-blkfront\n\n  xen_netfront debug=1\n"),
-        ("conf/conf.d/resume", b"RESUME=UUID=1234\n"),
         ("conf/conf.d/zz-resume-auto", b"export RESUME='/dev/sda5' # swap\n"),
+        ("conf/conf.d/resume", b"RESUME=UUID=1234\n"),
         (f"{MODULES}/", b""),
         (f"{MODULES}/block/xen-blkfront.ko", b"\x7fELF" + b"x" * 9000),
         (f"{MODULES}/net/xen-netfront.ko.xz", b"\xfd7zXZ"),
@@ -161,6 +161,7 @@ DAMAGED = {
     "should begin a cpio member, but there is b'not a cp'": compress(b"not a cpio", "xz"),
     "neither a cpio archive that the kernel unpacks": b"070707" + bytes(70),
     "has a name of 5000 bytes": cpio([("x" * 4999, b"")]),
+    "is cut off in 'huge'": member("huge", b"").replace(b"%08x" % 0, b"%08x" % 0xFFFFFF00) + cpio(),
     "cpio header at byte 0 is damaged": negative_size(),
     "more than 64 archives": cpio() * 65,
 }

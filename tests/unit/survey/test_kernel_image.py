@@ -64,6 +64,21 @@ def test_notes(
     assert (proof.pv, proof.pvh, proof.bits, proof.problem) == (pv, pvh, bits, "")
 
 
+def test_note_segment_at_offset_0(tmp_path: Path) -> None:
+    """Some binutils leave one there; Xen passes over it and looks into the sections."""
+    image = bytearray(elf(notes(LINUX_PV), where="section"))
+    offset_of_second_segment = 64 + 56 + 8
+    struct.pack_into("<Q", image, offset_of_second_segment, 0)
+    assert prove(tmp_path, bytes(image)).pv
+
+
+def test_setup_of_no_sectors_means_four(tmp_path: Path) -> None:
+    image = bytearray(bzimage(elf(BOTH)))
+    image[0x1F1] = 0
+    image[2048:2048] = bytes(512)
+    assert prove(tmp_path, bytes(image)).pv
+
+
 def test_notes_of_others_do_not_count(tmp_path: Path) -> None:
     proof = prove(tmp_path, bzimage(elf(notes(LINUX_PV, b"Xenix\0"))))
     assert (proof.pv, proof.problem) == (False, "")

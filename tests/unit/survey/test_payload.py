@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,25 @@ def test_whole_with_its_end(tmp_path: Path, compression: str, content: bytes) ->
     part = part_of(tmp_path / "image", b"before" + packed + b"07070 behind", 6)
     assert unpack(part, compression) == content
     assert part.end == 6 + len(packed)
+
+
+@pytest.mark.parametrize("checks", [["-F"], ["-CC"], ["-CC", "--crc32"], ["-9"]])
+def test_lzop_with_its_checksums(tmp_path: Path, checks: list[str]) -> None:
+    """Those of a packed block are there only where the block did shrink."""
+    packed = subprocess.run(
+        ["lzop", "-q", "-c", *checks], input=LARGE, stdout=subprocess.PIPE, check=True
+    ).stdout
+    part = part_of(tmp_path / "image", packed + b"behind")
+    assert unpack(part, "lzo") == LARGE
+    assert part.end == len(packed)
+
+
+def test_what_the_program_says(tmp_path: Path) -> None:
+    """A frame that is whole, with a wrong checksum of its content at the end."""
+    packed = compress(b"content " * 1000, "zstd")
+    part = part_of(tmp_path / "image", packed[:-4] + b"wrong"[:4])
+    with pytest.raises(PayloadError, match=r"zstd says: .*checksum"):
+        unpack(part, "zstd")
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
