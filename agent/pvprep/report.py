@@ -97,6 +97,7 @@ class Screen:
         start = time.monotonic()
         self._doing = f"{change.step}: {headline(change)}"
         self.log(f"begin {self._doing}")
+        self._drawn = 0.0
         self._draw("")
         yield
         took = time.monotonic() - start
