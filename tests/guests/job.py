@@ -88,7 +88,7 @@ def install(root: Path) -> None:
     journal.write_text(_LOG_TO_SERIAL)
 
 
-def run(disk: Path, work: Path, script: str, *, timeout: float = 300) -> Result:
+def run(disk: Path, work: Path, script: str, *, timeout: float = 600) -> Result:
     """Boot the disk, run the shell script in it with work/share at /job, wait until it is off.
 
     What lies in the share is there for the script, and what the script leaves in it is there

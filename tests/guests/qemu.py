@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import socket
 import subprocess
@@ -50,7 +51,7 @@ class Machine:
         self._argv += ["-drive", f"{drive},snapshot={'on' if snapshot else 'off'}"]
         self._argv += ["-nic", f"user,model=e1000,mac={mac},restrict=on"]
         self._argv += ["-serial", f"file:{self.console}"]
-        self._argv += ["-monitor", f"unix:{_escape(self._monitor)},server=on,wait=off"]
+        self._argv += ["-qmp", f"unix:{_escape(self._monitor)},server=on,wait=off"]
         if share:
             export = f"local,path={_escape(share)},mount_tag=job,security_model=none,id=job"
             self._argv += ["-virtfs", export]
@@ -120,17 +121,19 @@ class Machine:
     def _shot(self) -> bool:
         """Make a picture of the screen: what boot loader and kernel say goes there alone."""
         self._screen.unlink(missing_ok=True)
+        take = {"filename": str(self._screen), "format": "png"}
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as monitor:
             monitor.settimeout(10)
             monitor.connect(str(self._monitor))
-            monitor.sendall(f"screendump -f png {self._screen}\n".encode())
-            # The prompt comes back, a second time, when the picture is written.
-            answer = b""
-            while answer.count(b"(qemu)") < 2:
-                received = monitor.recv(4096)
-                if not received:
-                    break
-                answer += received
+            # QMP (qemu-qmp-ref(7)): a greeting, then one answer to each command, a line each.
+            answers = monitor.makefile("rb")
+            answers.readline()
+            for command in (
+                {"execute": "qmp_capabilities"},
+                {"execute": "screendump", "arguments": take},
+            ):
+                monitor.sendall(json.dumps(command).encode())
+                answers.readline()
         return self._screen.exists()
 
 

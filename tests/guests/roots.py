@@ -73,7 +73,7 @@ def build_profile(profile: Profile, *, cache_dir: Path = CACHE) -> Path:
     tar = cache_dir / f"{profile.name}-installed-{_digest([base.name, repr(profile), recipe])}.tar"
     with _locked(cache_dir):
         if not tar.exists():
-            with tempfile.TemporaryDirectory(dir=cache_dir) as work:
+            with tempfile.TemporaryDirectory(dir=cache_dir, prefix="tree-") as work:
                 root = Path(work) / "root"
                 unpack(base, root)
                 installed.finish(root, profile)
@@ -108,6 +108,11 @@ def _locked(directory: Path) -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        # Whoever held the lock before is done, or was killed and left these.
+        for half in directory.glob("*.half.tar"):
+            half.unlink()
+        for half_tree in directory.glob("tree-*"):
+            remove(half_tree)
         yield
 
 
