@@ -170,12 +170,10 @@ class Journal:
 
     def _obstacles(self, committed: Sequence[Manifest]) -> list[str]:
         """What speaks against a rollback. A path that is already what it was before is fine."""
-        origin = pristine(committed)
-        for entry in (entry for one in committed for entry in one.entries):
-            if (
-                entry.to
-            ):  # what was moved goes back by a move: both places must be as they were left
-                origin = {path: origin[path] for path in origin.keys() - {entry.path, entry.to}}
+        entries = [entry for one in committed for entry in one.entries]
+        # What was moved goes back by a move: both places must be as they were left.
+        moved = {path for entry in entries if entry.to for path in (entry.path, entry.to)}
+        origin = {path: old for path, old in pristine(committed).items() if path not in moved}
         expected, between = _expected(committed)
         same = {path for path, what in differences(self._guest, origin, edits=True) if not what}
         found = dict(between)

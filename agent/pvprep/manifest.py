@@ -30,7 +30,7 @@ NAME = "manifest"
 TEMP = ".pvprep-"  # with a dot no program that reads `*.conf`, or runs every file, takes it up
 RESERVE = "reserve"
 RESERVE_SIZE = 256 * 1024
-MAX_SIZE = 256 * 1024 * 1024  # far above any; a larger one is not ours and would only eat memory
+MAX_SIZE = 64 * 1024 * 1024  # far above any; a larger one is not ours and would only eat memory
 
 
 class State(enum.Enum):
@@ -114,11 +114,6 @@ class Manifest:
     def undoing(self) -> bool:
         """Whether undoing it was decided on: then there is no way forward."""
         return bool(self.undo) or "rollback" in self.marks
-
-    @property
-    def complete(self) -> bool:
-        """Whether every change that was begun is done."""
-        return len(self.done) == len(self.entries)
 
     @classmethod
     def start(cls, store: str, summary: Mapping[str, object]) -> Manifest:

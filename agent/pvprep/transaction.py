@@ -65,6 +65,7 @@ class Transaction:
         self._order = order
         self._lock = lock
         self._backups = 0
+        self._failed = False
 
     @property
     def id(self) -> str:
@@ -77,8 +78,9 @@ class Transaction:
         PvprepError where that fails. Then, as after any other exception (KeyboardInterrupt), a
         part of it may be made: call undo().
         """
-        if not self._manifest.complete:
+        if self._failed:
             raise PvprepError("a change before this one has failed", "undo first")
+        self._failed = True  # until it is done
         try:
             entry = self._intend(change, workers)
             self._manifest.append("change", entry=entry)
@@ -86,13 +88,13 @@ class Transaction:
             self._manifest.append("done", number=entry.number, done=self._done(entry, workers))
         except (OSError, ValueError) as error:
             raise in_words(error, f"cannot change {_paths(change)}") from error
+        self._failed = False
 
     def commit(self) -> None:
         """All is well: nothing but a rollback undoes it from here on."""
-        if not self._manifest.complete:
+        if self._failed:
             raise PvprepError("a change has failed: this cannot be committed", "undo first")
         try:
-            self._manifest.free()
             self._manifest.append("applied")
             self._manifest.append("committed")
         except OSError as error:
@@ -247,6 +249,9 @@ class Transaction:
             for record in after:
                 if record.kind == FILE:
                     sync(locate(self._guest, record.path))
+            for parent in entry.parents:
+                if describe(self._guest, parent.path).kind == DIR:
+                    sync_directory(locate(self._guest, parent.path))
             now = workers.installed()
             new = sorted(set(now) - set(entry.installed))
             changed = lasting(entry.installed, now)

@@ -168,22 +168,30 @@ def _undo(guest: Guest, manifest: Manifest, entry: Entry, workers: Workers) -> N
 
 def _purge(manifest: Manifest, entry: Entry, workers: Workers) -> None:
     """Remove the packages that came with the change, and no others."""
-    try:
-        workers.mend()
-    except PvprepError:
-        pass  # a half-installed package may be what is broken: purging it mends
     done = manifest.done.get(entry.number)
     now = set(workers.installed())
     new = sorted(now & set(done.new) if done else now - set(entry.installed))
-    if not new:
-        return
-    workers.purge(new)
+    if new:
+        try:
+            # At once: mending first would configure, and build an initrd for, what has to go.
+            workers.purge(new)
+        except PvprepError:
+            _mend(workers)
+            workers.purge(new)
+    _mend(workers)
     still = set(new) & set(workers.installed())
     if still:
         raise PvprepError(
             f"still installed: {' '.join(sorted(still))}",
             "remove them with the package manager, then run `pvprep recover`",
         )
+
+
+def _mend(workers: Workers) -> None:
+    try:
+        workers.mend()
+    except PvprepError:
+        pass  # what is broken in the end, a survey tells (dpkg.broken)
 
 
 def _move_back(guest: Guest, entry: Entry) -> None:

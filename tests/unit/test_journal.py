@@ -247,11 +247,14 @@ def test_nothing_starts_while_one_is_half_done(world: World) -> None:
     world.is_at_the_start()
 
 
-def test_a_failed_change_cannot_be_passed_over(world: World) -> None:
+@pytest.mark.parametrize(
+    "change", [BuildInitrd("s", "1", "/boot/initrd-1", "fake"), Remove("s", "/none")]
+)
+def test_a_failed_change_cannot_be_passed_over(world: World, change: Change) -> None:
     transaction = world.journal.begin({})
     world.workers.fail = "build"
-    with pytest.raises(PvprepError, match="build failed"):
-        transaction.apply(BuildInitrd("s", "1", "/boot/initrd-1", "fake"), world.workers)
+    with pytest.raises(PvprepError, match=r"build failed|absent"):
+        transaction.apply(change, world.workers)
     for go_on in (lambda: transaction.apply(FSTAB, world.workers), transaction.commit):
         with pytest.raises(PvprepError, match="failed"):
             go_on()
@@ -600,6 +603,15 @@ def test_no_room(tmp_path: Path, grab: bool) -> None:
             for one in world.journal.transactions():
                 shutil.rmtree(one.store)
         assert seen == {"begin", "apply", "commit"}
+
+
+def test_a_rollback_finds_room_for_its_lines(tmp_path: Path) -> None:
+    with mounted(tmp_path, 4) as base:
+        world = World(base)
+        world.commit(*(MakeLink("s", f"/etc/l{number}", "x") for number in range(40)))
+        fill(base / "filler")
+        assert world.rollback().problems == ()
+        world.is_at_the_start()
 
 
 def test_boot_is_full_and_the_initrd_goes_back(tmp_path: Path) -> None:

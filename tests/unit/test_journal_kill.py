@@ -118,6 +118,7 @@ class World:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """fsync does nothing here: what a killed process wrote is not lost."""
     monkeypatch.setattr(os, "fsync", lambda fd: None)
+    monkeypatch.setattr("pvprep.manifest.RESERVE_SIZE", 4096)
 
 
 @pytest.fixture
