@@ -12,6 +12,7 @@ import os
 
 from .errors import PvprepError
 from .guest import Guest
+from .initrds import initramfs_tools
 
 _CLONE_NEWNS = 0x00020000
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV = 0x1, 0x2, 0x4
@@ -21,7 +22,10 @@ _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 # without /run/systemd/system nobody calls systemctl. initctl must not reach an Upstart outside: it
 # talks over an abstract socket, which a chroot does not hide.
 _STARTERS = ("/usr/sbin/invoke-rc.d", "/sbin/start-stop-daemon", "/sbin/initctl")
-_STAND_IN = "#!/bin/sh\n# pvprep: services of a tree that does not run are not started.\nexit 0\n"
+# grub-mkconfig would ask for the disk under the tree and write the host's into the guest's menu;
+# what a new kernel needs there is a step's work (steps/bootloader.py).
+_GRUB_MKCONFIG, _UPDATE_GRUB = "/usr/sbin/grub-mkconfig", "/usr/sbin/update-grub"
+_NOTHING = "#!/bin/sh\n# pvprep: this is left undone in a tree that does not run.\nexit 0\n"
 
 # A source's Signed-By names a key by its path; apt runs outside and shall see the guest's keys.
 _KEYRINGS = ("/usr/share/keyrings", "/etc/apt/keyrings")
@@ -31,7 +35,8 @@ def enter(guest: Guest) -> None:
     """Give this process a mount namespace with /proc, /sys, /dev and /run inside the tree.
 
     /sys is read-only and shows no firmware: what a boot loader's scripts find there is the host's.
-    Programs that start services do nothing. A guest that is our own root is left as it is.
+    Programs that start services or look for the guest's hardware have stand-ins. A guest that is
+    our own root is left as it is.
     Raises PvprepError where it is not allowed or the tree lacks a directory to mount on.
     """
     if guest.running:
@@ -70,14 +75,29 @@ def _place(guest: Guest, path: str) -> str:
 
 
 def _stand_in(guest: Guest, run: str) -> None:
-    """Cover the programs that start services; an absent one needs no cover."""
-    stand_in = f"{run}/pvprep-no-services"
-    with open(stand_in, "w", encoding="ascii") as file:
-        file.write(_STAND_IN)
-        os.fchmod(file.fileno(), 0o755)
+    """Cover programs that make no sense in a tree; an absent one needs no cover."""
+    nothing = _script(f"{run}/pvprep-nothing", _NOTHING)
     for path in _STARTERS:
-        if guest.is_file(path):
-            _mount(stand_in, guest.host(path), "", _MS_BIND)
+        _cover(guest, path, nothing)
+    if guest.is_file(_GRUB_MKCONFIG):  # GRUB legacy's update-grub looks for no disk
+        _cover(guest, _UPDATE_GRUB, nothing)
+    if guest.is_file(initramfs_tools.PROGRAM):
+        real = _script(guest.root + initramfs_tools.REAL, "")
+        _mount(guest.host(initramfs_tools.PROGRAM), real, "", _MS_BIND)
+        wrapper = _script(f"{run}/pvprep-for-any-hardware", initramfs_tools.FOR_ANY_HARDWARE)
+        _cover(guest, initramfs_tools.PROGRAM, wrapper)
+
+
+def _script(place: str, text: str) -> str:
+    with open(place, "w", encoding="ascii") as file:
+        file.write(text)
+        os.fchmod(file.fileno(), 0o755)
+    return place
+
+
+def _cover(guest: Guest, path: str, script: str) -> None:
+    if guest.is_file(path):
+        _mount(script, guest.host(path), "", _MS_BIND)
 
 
 def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:

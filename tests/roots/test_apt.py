@@ -316,7 +316,7 @@ def test_an_i386_guest_gets_the_64_bit_kernel(tree_i386: Path) -> None:
     assert refused.error is not None
     assert "does not know the architecture amd64" in refused.error.message
     architectures = tree_i386 / "var/lib/dpkg/arch"
-    architectures.write_bytes(dpkg.with_architecture(Guest(str(tree_i386)), "amd64"))
+    architectures.write_text(dpkg.with_architecture("", "i386", "amd64"))
     told = install(tree_i386, f"{KERNEL}:amd64")
     assert told.error is None
     new = set(told.installed) - set(before)

@@ -151,7 +151,10 @@ class Apt:
             return
         plain = [name[: -len(":all")] if name.endswith(":all") else name for name in names]
         self.wait()
-        status, child = self._dpkg("--force-remove-reinstreq", "--purge", *plain)
+        force = ["--force-remove-reinstreq"]
+        if dpkg.protected(self.guest, names):  # they were not there before: nothing needs them
+            force.append("--force-remove-protected")
+        status, child = self._dpkg(*force, "--purge", *plain)
         left = sorted(set(names) & set(self.installed()))
         if status or left:
             raise PvprepError(

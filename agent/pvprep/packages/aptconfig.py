@@ -40,6 +40,9 @@ def configure(guest: Guest) -> None:
     config.clear("APT::Architectures")
     for name in dict.fromkeys([native, *foreign, *foreign_architectures(native)]):
         config.set("APT::Architectures::", name)
+    # What a kernel recommends (firmware, apparmor) the guest did without; for another architecture
+    # it would even bring a second C library.
+    config.set("APT::Install-Recommends", "0")
     # A terminal of its own would let maintainer scripts wait for an answer.
     config.set("Dpkg::Use-Pty", "0")
     config.set("DPkg::Options::", "--force-confold")

@@ -6,7 +6,7 @@ Sources: dpkg(1), deb-control(5), the comments in dpkg's lib/dpkg/dbmodify.c on 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Optional
 
@@ -66,6 +66,16 @@ def broken(guest: Guest) -> list[Entry]:
     return [e for e in _entries(guest, odd=True) if e.state != "installed" or e.flag != "ok"]
 
 
+def protected(guest: Guest, names: Iterable[str]) -> bool:
+    """Whether dpkg would refuse to remove one of these (`name:arch`) without being told twice."""
+    marked = set()
+    for stanza in (guest.read(STATUS, _STATUS_LIMIT) or b"").split(b"\n\n"):
+        if b"\nProtected: yes\n" in stanza:
+            words = (_field(stanza, b"Package"), _field(stanza, b"Architecture"))
+            marked.add(b":".join(words).decode("utf-8", "replace"))
+    return not marked.isdisjoint(names)
+
+
 def architectures(guest: Guest) -> list[str]:
     """dpkg's architectures, the native one first; empty where dpkg itself is not installed."""
     own = [entry.architecture for entry in _entries(guest) if entry.name == "dpkg"]
@@ -73,13 +83,13 @@ def architectures(guest: Guest) -> list[str]:
     return list(dict.fromkeys([*own, *listed]))
 
 
-def with_architecture(guest: Guest, architecture: str) -> bytes:
-    """The content of /var/lib/dpkg/arch once dpkg knows this architecture too.
+def with_architecture(listed: str, native: str, architecture: str) -> str:
+    """The text of /var/lib/dpkg/arch (listed: as it is) once dpkg knows this architecture too.
 
     It is all that `dpkg --add-architecture` changes, so that file is the change and its undo.
     """
-    names = dict.fromkeys([*architectures(guest), architecture])
-    return "".join(f"{name}\n" for name in names).encode()
+    names = dict.fromkeys([*(listed.split() or [native]), architecture])
+    return "".join(f"{name}\n" for name in names)
 
 
 def check(guest: Guest) -> list[Finding]:

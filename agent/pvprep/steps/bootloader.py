@@ -11,7 +11,6 @@ touched: pygrub ignores it, and the way back to HVM needs it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Optional
 
 from ..changes import InstallPackages
 from ..context import Context
@@ -225,10 +224,16 @@ def _grub2(context: Context, draft: Draft, target: Kernel) -> None:
     draft.edit(NAME, GRUB_CFG, edited)
     draft.write_late(GRUB_CFG)
     pick = predict(draft)
-    if isinstance(pick, Refusal) or _is(pick.kernel, target):
+    if isinstance(pick, Pick) and _is(pick.kernel, target):
         return
-    block = _own_entry(pick, target)
-    if block is None:
+    there = next((entry for entry in pick.entries if _is(entry.kernel, target)), None)
+    if isinstance(pick, Refusal) and there is not None:
+        return  # what pygrub stumbles over is somewhere else
+    if there is None:
+        block = _new_entry(context, draft, target)
+    elif there.initrd:
+        block = _entry(target, there.kernel, there.args, there.initrd)
+    else:
         return
     draft.create(NAME, OWN_SCRIPT, OWN_SCRIPT_TEXT, "keeps the PV kernel first", mode=0o755)
     text = draft.text(GRUB_CFG)
@@ -240,16 +245,26 @@ def _grub2(context: Context, draft: Draft, target: Kernel) -> None:
         draft.edit(NAME, DEFAULTS, change)
 
 
-def _own_entry(pick: Pick, target: Kernel) -> Optional[str]:
-    """An entry that repeats the one that the menu has for the target, to stand first."""
-    entry = next((entry for entry in pick.entries if _is(entry.kernel, target)), None)
-    if entry is None or not entry.initrd:
-        return None
+def _new_entry(context: Context, draft: Draft, target: Kernel) -> str:
+    """An entry for a kernel that the menu does not have: in a tree nobody generates a new menu."""
+    mount = context.facts.mount("/")
+    root = (context.translate(mount.device) or mount.device) if mount else ""
+    values = [shellvars.get(draft.text(DEFAULTS), key) for key in (ALL_KERNELS, NORMAL_BOOT)]
+    args = " ".join([f"root={root}", "ro", *(value for value in values if value)])
+    wanted = ("console=tty0", f"console={context.console}")
+    initrd = target.initrd or f"/boot/initrd.img-{target.version}"
+    directory = "" if context.facts.mount("/boot") else "/boot"
+    paths = [f"{directory}/{_base(path)}" for path in (target.image, initrd)]
+    return _entry(target, paths[0], _arguments(context, args, wanted)[0], paths[1])
+
+
+def _entry(target: Kernel, kernel: str, args: str, initrd: str) -> str:
+    """An entry to stand first; GRUB finds the kernel's file system by the kernel."""
     return (
         f"menuentry 'Linux {target.version} (Xen PV)' --class gnu-linux {{\n"
-        f"\tsearch --no-floppy --file --set=root {entry.kernel}\n"
-        f"\tlinux {entry.kernel} {entry.args}\n"
-        f"\tinitrd {entry.initrd}\n"
+        f"\tsearch --no-floppy --file --set=root {kernel}\n"
+        f"\tlinux {kernel} {args}\n"
+        f"\tinitrd {initrd}\n"
         "}\n"
     )
 

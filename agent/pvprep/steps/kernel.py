@@ -13,7 +13,8 @@ from ..context import Context, missing_frontends
 from ..draft import Draft
 from ..facts import Kernel
 from ..findings import Level
-from ..packages.kernels import kernel_candidates
+from ..packages.dpkg import ARCHITECTURES, with_architecture
+from ..packages.kernels import foreign_architectures, kernel_candidates
 from .step import Step
 
 NAME = "kernel"
@@ -45,8 +46,9 @@ def plan(context: Context, draft: Draft) -> None:
     options = context.options
     if options.kernel_packages:
         why = tuple(f"install {path}" for path in options.kernel_packages)
+        touches = _touches(context)
         draft.install(
-            InstallPackages(NAME, files=options.kernel_packages, touches=TOUCHES, why=why)
+            InstallPackages(NAME, files=options.kernel_packages, touches=touches, why=why)
         )
         return
     if context.target:
@@ -57,8 +59,9 @@ def plan(context: Context, draft: Draft) -> None:
     facts = context.facts
     names = kernel_candidates(facts.distro, facts.machine.userland)
     if names and not draft.errors:
+        _architectures(facts.machine.userland, draft)
         why = (f"install {' or '.join(names)}",)
-        draft.install(InstallPackages(NAME, one_of=names, touches=TOUCHES, why=why))
+        draft.install(InstallPackages(NAME, one_of=names, touches=_touches(context), why=why))
     elif not names:
         draft.say(
             "kernel.none",
@@ -66,6 +69,18 @@ def plan(context: Context, draft: Draft) -> None:
             "no installed kernel can boot PV, and no package is known that would",
             remedy="give one with --kernel-package FILE",
         )
+
+
+def _touches(context: Context) -> tuple[str, ...]:
+    """What is there already and may be rewritten; triggers rebuild initrds of other kernels."""
+    return (*TOUCHES, *(kernel.initrd for kernel in context.facts.kernels if kernel.initrd))
+
+
+def _architectures(userland: str, draft: Draft) -> None:
+    """Let dpkg take a 64-bit kernel on a 32-bit system, where Debian has it as amd64 only."""
+    for name in foreign_architectures(userland):
+        text = with_architecture(draft.text(ARCHITECTURES), userland, name)
+        draft.create(NAME, ARCHITECTURES, text, f"names {name}, as dpkg --add-architecture does")
 
 
 def _praise(kernel: Kernel, draft: Draft) -> None:
@@ -128,6 +143,7 @@ STEP = Step(
     NAME,
     __doc__,
     plan,
+    reads=(ARCHITECTURES,),
     topics={
         "kernel.capable": (
             "The image has the ELF notes that Xen's domain builder needs. The compression of its "
