@@ -213,6 +213,7 @@ def _run(args: argparse.Namespace) -> Exit:
 
 def _convert(args: argparse.Namespace, guest: Guest) -> Exit:
     from . import converge
+    from .journal import Journal
     from .report import Screen, diffs
 
     options = _options(args)
@@ -221,6 +222,7 @@ def _convert(args: argparse.Namespace, guest: Guest) -> Exit:
         screen.start_log(args.verb)
         plan = converge.prepare(guest, options, screen)
     else:
+        converge.refuse_pending(Journal(guest))
         plan = converge.look(guest, options)
         screen.plan(plan)
     if args.dry_run:

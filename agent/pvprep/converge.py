@@ -13,7 +13,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import Optional
 
-from . import initrds, namespace, plan, survey
+from . import initrds, lock, namespace, plan, survey
 from .changes import BuildInitrd, Change
 from .draft import Draft
 from .errors import Exit, PvprepError
@@ -78,6 +78,11 @@ def refuse_pending(journal: Journal) -> None:
     """An earlier run that was killed has to be brought to an end first."""
     pending = journal.pending()
     if pending:
+        pid = lock.holder(journal.home)
+        if pid:
+            raise PvprepError(
+                f"another pvprep is running (pid {pid})", "wait until it is done", Exit.NOT_READY
+            )
         raise PvprepError(
             f"an earlier run of pvprep was stopped half way ({pending[0].id})",
             "run `pvprep recover` first: it finishes it or puts everything back",

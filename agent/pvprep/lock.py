@@ -10,6 +10,25 @@ from typing import Optional
 from .errors import Exit, PvprepError
 from .synced import in_words
 
+NAME = "lock"
+
+
+def holder(directory: str) -> str:
+    """The pid of the pvprep that runs now, "" where none does; nothing is written."""
+    try:
+        fd = os.open(os.path.join(directory, NAME), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _owner(fd)
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
+    return ""
+
 
 class Lock:
     """Taken when made. PvprepError where another process has it or the directory is read-only."""
@@ -19,10 +38,10 @@ class Lock:
         try:
             os.makedirs(directory, 0o700, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            self._fd = os.open(os.path.join(directory, "lock"), flags, 0o600)
+            self._fd = os.open(os.path.join(directory, NAME), flags, 0o600)
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            pid = self._owner()
+            pid = holder(directory) or "not known"
             self.release()
             raise PvprepError(
                 f"another pvprep is running (pid {pid})", "wait until it is done", Exit.NOT_READY
@@ -53,6 +72,6 @@ class Lock:
     ) -> None:
         self.release()
 
-    def _owner(self) -> str:
-        assert self._fd is not None
-        return os.pread(self._fd, 20, 0).decode("ascii", "replace").strip() or "not known"
+
+def _owner(fd: int) -> str:
+    return os.pread(fd, 20, 0).decode("ascii", "replace").strip() or "not known"
