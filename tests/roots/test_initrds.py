@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.roots.trees import copy, in_tree
 
 from pvprep import initrds
 from pvprep.errors import PvprepError
 from pvprep.guest import Guest
 from pvprep.initrds import initramfs_tools
-from tests.roots.trees import copy, in_tree
 
 pytestmark = pytest.mark.roots
 
