@@ -14,7 +14,8 @@ from ..guest import Guest
 
 # The line for a whole disk in the rule that keeps the new names valid as HVM (steps/fallback.py).
 OWN_RULE = re.compile(r'KERNEL=="([^"*]+)", SYMLINK\+="(\w+)"')
-COLUMNS = "KNAME,MAJ:MIN,TYPE,SIZE,FSTYPE,UUID,LABEL,PARTUUID,PARTTYPE,PTTYPE,RM,MODEL"
+# lsblk nests its JSON only where NAME is among the columns.
+COLUMNS = "NAME,KNAME,MAJ:MIN,TYPE,SIZE,FSTYPE,UUID,LABEL,PARTUUID,PARTTYPE,PTTYPE,RM,MODEL"
 # Disks of these drivers are never exported as a vbd of their own.
 NOT_DISKS = re.compile(r"(fd|sr|scd|loop|ram|zram|md|dm-|nbd|mtdblock)\d")
 # What a guest's configuration calls its disks, for a tree whose hardware nobody can ask.
