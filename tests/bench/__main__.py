@@ -29,23 +29,28 @@ mount --rbind /dev "$0/dev"
 mount -t tmpfs run "$0/run"
 exec chroot "$0" sh -ec "$1"
 """
-IMPORTS = "import apt_pkg, jinja2, distro"
-# Runs a module as `python3 -m` does and says what this process itself took in the end.
-MEASURED = """
-import resource, runpy, sys, time, atexit
+# What the programs' peak is, of this process alone: said at the end, in KiB.
+SAY_PEAK = """
+import atexit, resource, sys
 def say():
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    print('\\nPEAK_KIB', usage.ru_maxrss, file=sys.stderr)
+    print("\\nPEAK_KIB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
 atexit.register(say)
 """
-PVPREP = "import sys; sys.argv[0] = 'pvprep'; runpy.run_module('pvprep', run_name='__main__')"
+IMPORTS = "import apt_pkg, jinja2, distro\n"
+PVPREP = "from pvprep.cli import main\nraise SystemExit(main())\n"
+SCRIPTS = {
+    "imports": IMPORTS,
+    "imports-measured": SAY_PEAK + IMPORTS,
+    "pvprep": PVPREP,
+    "pvprep-measured": SAY_PEAK + PVPREP,
+}
 REPEAT = 7
 LIMITS = {"prepare": 1.05, "check": 3.0, "memory": 1.5}
 ALLOWANCE = 1.0  # seconds on top of the ratio
 
 
 def root(name: str, kernel: bool) -> Path:
-    """A fresh guest with pvprep in it; its initrd takes most drivers, so that a tree can build it."""
+    """A fresh guest with pvprep in it; its initrd takes most drivers, as a tree has no hardware."""
     profile = BOOKWORM_WITH_PYTHON
     if not kernel:
         profile = Profile(**{**vars(profile), "kernel": ""})
@@ -60,6 +65,8 @@ def root(name: str, kernel: bool) -> Path:
     if conf.exists():
         conf.write_text(re.sub(r"(?m)^MODULES=.*$", "MODULES=most", conf.read_text()))
     shutil.copytree(TOP / "agent" / "pvprep", directory / "usr/lib/python3/dist-packages/pvprep")
+    for name, text in SCRIPTS.items():
+        (directory / "root" / f"{name}.py").write_text(text)
     return directory
 
 
@@ -79,9 +86,9 @@ def run(directory: Path, script: str) -> tuple[float, str]:
     return float(lines[-2]) - float(lines[0]), done.stdout
 
 
-def python(code: str, *arguments: str) -> str:
-    """A command that runs this code."""
-    return f"/usr/bin/python3 -c {json.dumps(code)} {' '.join(arguments)}".replace("`", "")
+def python(name: str, *arguments: str) -> str:
+    """A command that runs one of the scripts."""
+    return f"/usr/bin/python3 /root/{name}.py {' '.join(arguments)}"
 
 
 def peak(output: str) -> int:
@@ -103,30 +110,24 @@ def main() -> int:
     bare, prepared = root("bare", kernel=True), root("prepared", kernel=True)
     run(bare, "ls -lR /usr/lib/modules >/dev/null")
     update = run(bare, "update-initramfs -u")[0]
-    took, said = run(prepared, python(MEASURED + PVPREP, "prepare"))
+    took, said = run(prepared, python("pvprep-measured", "prepare"))
     results.append(row("prepare", "update-initramfs", took, update, LIMITS["prepare"], ALLOWANCE))
     prepare_peak = peak(said)
 
-    imports = median(prepared, python(IMPORTS))
+    imports = median(prepared, python("imports"))
     # In one chroot session /run lives on, as it does between two checks of a running guest.
-    once = python(PVPREP.replace("import sys;", "import runpy, sys;"), "check")
-    loop = f"{once}; for i in 1 2 3 4 5 6 7 8; do date +%s.%N; {once} 2>/dev/null; done"
-    stamps = [
-        float(line)
-        for line in run(prepared, loop)[1].split("\n")
-        if re.fullmatch(r"\d{9,}\.\d+", line)
-    ]
-    cold = stamps[1] - stamps[0]
-    warm = statistics.median(
-        [later - earlier for earlier, later in zip(stamps[2:], stamps[3:])][:-1]
-    )
+    once = python("pvprep", "check") + " 2>/dev/null; date +%s.%N"
+    said = run(prepared, "date +%s.%N;" + f"{once};" * (REPEAT + 1))[1]
+    stamps = [float(found) for found in re.findall(r"(?m)^\d{9,}\.\d+$", said)][1:-1]
+    cold, *warms = [later - earlier for earlier, later in zip(stamps, stamps[1:])]
+    warm = statistics.median(warms)
     results.append(row("check", "import apt_pkg, jinja2, distro", warm, imports, LIMITS["check"]))
     results.append(row("check, first since boot", "the same", cold, imports, None))
 
-    import_peak = peak(run(prepared, python(MEASURED + IMPORTS))[1])
+    import_peak = peak(run(prepared, python("imports-measured"))[1])
     for what, number in (
         ("peak memory of prepare, MiB", prepare_peak),
-        ("peak memory of check, MiB", peak(run(prepared, python(MEASURED + PVPREP, "check"))[1])),
+        ("peak memory of check, MiB", peak(run(prepared, python("pvprep-measured", "check"))[1])),
     ):
         results.append(row(what, "the same imports", number / 1024, import_peak / 1024,
                            LIMITS["memory"]))
@@ -138,7 +139,7 @@ def main() -> int:
         run(directory, "apt-get update")
         run(directory, "apt-get install -qq --download-only linux-image-amd64")
     install = run(bare, "apt-get install -y linux-image-amd64")[0]
-    took = run(prepared, python(MEASURED + PVPREP, "prepare"))[0]
+    took = run(prepared, python("pvprep", "prepare"))[0]
     results.append(row("prepare, with a kernel", "apt-get install", took, install,
                        LIMITS["prepare"], ALLOWANCE))
 
@@ -148,10 +149,9 @@ def main() -> int:
     print(f"measured {time.strftime('%Y-%m-%d')}, seconds unless it says otherwise\n")
     print(f"{'what':<30} {'beside':<32} {'it':>7} {'that':>7} {'ratio':>6}  limit")
     for result in results:
-        print(
-            f"{result['what']:<30} {result['beside']:<32} {result['it']:7.2f} {result['that']:7.2f} "
-            f"{result['ratio']:6.2f}  {result['limit']}{'' if result['ok'] else '  EXCEEDED'}"
-        )
+        numbers = f"{result['it']:7.2f} {result['that']:7.2f} {result['ratio']:6.2f}"
+        limit = f"{result['limit']}{'' if result['ok'] else '  EXCEEDED'}"
+        print(f"{result['what']:<30} {result['beside']:<32} {numbers}  {limit}")
     return 0 if all(result["ok"] for result in results) else 1
 
 
@@ -159,7 +159,8 @@ def row(
     what: str, beside: str, it: float, that: float, limit: float | None, allowance: float = 0.0
 ) -> dict[str, object]:
     """One line of the table."""
-    words = "none" if limit is None else f"{limit:g} x" + (f" + {allowance:g} s" if allowance else "")
+    extra = f" + {allowance:g} s" if allowance else ""
+    words = "none" if limit is None else f"{limit:g} x{extra}"
     ok = limit is None or it <= that * limit + allowance
     return {"what": what, "beside": beside, "it": it, "that": that, "ratio": it / that,
             "limit": words, "ok": ok}  # fmt: skip
