@@ -159,7 +159,7 @@ def directory(path: str) -> File:
 
 
 def guest(
-    files: Mapping[str, Content] = {},  # noqa: B006
+    files: Mapping[str, Content] = {},
     *,
     disks: Sequence[Disk] = (SDA,),
     kernels: Optional[Sequence[Kernel]] = None,
@@ -270,7 +270,10 @@ def apply(facts: Facts, plan: Plan) -> Facts:
             _write(files, change)
         elif isinstance(change, Remove):
             assert change.path in files, f"{change.path} is not there"
-            files = {p: f for p, f in files.items() if p != change.path and f.path != change.path}
+            del files[change.path]
+            for path, found in list(files.items()):
+                if found.path == change.path:  # a link, which now leads nowhere
+                    files[path] = File(path, target=found.target)
         elif isinstance(change, Move):
             assert change.to not in files, f"{change.to} is there already"
             files = {_moved(path, change): found for path, found in files.items()}

@@ -10,6 +10,7 @@ touched: pygrub ignores it, and the way back to HVM needs it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ..changes import InstallPackages
@@ -227,7 +228,7 @@ def _grub2(context: Context, draft: Draft, target: Kernel) -> None:
     if isinstance(pick, Pick) and _is(pick.kernel, target):
         return
     there = next((entry for entry in pick.entries if _is(entry.kernel, target)), None)
-    if isinstance(pick, Refusal) and there is not None:
+    if isinstance(pick, Refusal) and (there or _named(draft.text(GRUB_CFG), target)):
         return  # what pygrub stumbles over is somewhere else
     if there is None:
         block = _new_entry(context, draft, target)
@@ -245,12 +246,20 @@ def _grub2(context: Context, draft: Draft, target: Kernel) -> None:
         draft.edit(NAME, DEFAULTS, change)
 
 
+def _named(text: str, kernel: Kernel) -> bool:
+    """Whether an entry starts this kernel, in a menu that pygrub cannot read or reach."""
+    name = re.escape(_base(kernel.image))
+    return re.search(rf"^[ \t]*linux\w*[ \t]+(\S*/)?{name}(\s|\Z)", text, re.M) is not None
+
+
 def _new_entry(context: Context, draft: Draft, target: Kernel) -> str:
     """An entry for a kernel that the menu does not have: in a tree nobody generates a new menu."""
     mount = context.facts.mount("/")
     root = (context.translate(mount.device) or mount.device) if mount else ""
     values = [shellvars.get(draft.text(DEFAULTS), key) for key in (ALL_KERNELS, NORMAL_BOOT)]
-    args = " ".join([f"root={root}", "ro", *(value for value in values if value)])
+    args = " ".join(["ro", *(value for value in values if value)])
+    if not any(arg.startswith("root=") for arg in kernelargs.tokens(args)):
+        args = f"root={root} {args}"
     wanted = ("console=tty0", f"console={context.console}")
     initrd = target.initrd or f"/boot/initrd.img-{target.version}"
     directory = "" if context.facts.mount("/boot") else "/boot"

@@ -1,0 +1,61 @@
+"""The names of the PV guest stay valid when it runs as HVM again."""
+
+from __future__ import annotations
+
+from tests.unit.building import XENLINUX, built, disk, guest, run, settle, written
+
+RULES = "/etc/udev/rules.d/59-pvprep-names.rules"
+HOOK = "/etc/initramfs-tools/hooks/pvprep"
+DRACUT = "/etc/dracut.conf.d/91-pvprep-names.conf"
+
+
+def rules(*names: str) -> list[str]:
+    facts = guest(disks=[disk(name, "ext4") for name in names])
+    text = written(run("fallback", facts)).get(RULES, "")
+    return [line for line in text.split("\n") if line and not line.startswith("#")]
+
+
+def test_each_disk_and_its_partitions_get_a_second_name() -> None:
+    assert rules("sda") == [
+        'SUBSYSTEM=="block", TEST!="/sys/class/block/xvda", KERNEL=="sda", SYMLINK+="xvda"',
+        'SUBSYSTEM=="block", TEST!="/sys/class/block/xvda", KERNEL=="sda[0-9]*", SYMLINK+="xvda%n"',
+    ]
+
+
+def test_a_number_before_the_partition_wants_a_p() -> None:
+    assert rules("nvme0n1")[1].endswith('KERNEL=="nvme0n1p[0-9]*", SYMLINK+="xvda%n"')
+
+
+def test_a_slash_is_an_exclamation_mark_to_udev() -> None:
+    assert 'KERNEL=="cciss!c0d0"' in rules("cciss/c0d0")[0]
+
+
+def test_only_disks_whose_name_changes() -> None:
+    assert rules("xvda") == []
+    assert len(rules("xvda", "sda")) == 2
+    assert 'SYMLINK+="xvdb"' in rules("xvda", "sda")[0]
+
+
+def test_what_carries_the_rule_into_the_initrd() -> None:
+    draft = run("fallback", guest())
+    assert f"cp -p {RULES} " in written(draft)[HOOK]
+    (hook,) = [change for change in draft.changes() if getattr(change, "path", "") == HOOK]
+    assert getattr(hook, "mode", 0) == 0o755, "mkinitramfs runs what is executable"
+    texts = written(run("fallback", guest(initrd_tool="dracut")))
+    assert f'install_optional_items+=" {RULES} "' in texts[DRACUT]
+    assert HOOK not in texts
+
+
+def test_by_uuid_no_name_has_to_hold() -> None:
+    assert run("fallback", guest(), device_names="uuid").changes() == ()
+
+
+def test_xenlinux_names() -> None:
+    texts = written(run("fallback", guest(kernels=[XENLINUX])))
+    assert 'KERNEL=="sda", SYMLINK+="hda"' in texts[RULES]
+
+
+def test_a_second_run_does_nothing() -> None:
+    facts, _ = settle(guest())
+    assert run("fallback", facts).changes() == ()
+    assert built(facts.files, "1").files == {RULES[1:]: facts.files[RULES].content}

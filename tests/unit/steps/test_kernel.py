@@ -1,0 +1,108 @@
+"""Which kernel will boot, and why the others will not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.unit.building import XENLINUX, guest, ids, kernel, kinds, run, said
+
+from pvprep.changes import InstallPackages
+from pvprep.facts import Distro
+from pvprep.findings import Level
+
+
+def test_a_capable_kernel_is_told_with_its_proof() -> None:
+    draft = run("kernel", guest())
+    assert ids(draft) == ["kernel.capable"]
+    found = said(draft, "kernel.capable")
+    assert found.level is Level.OK
+    assert "PV and PVH" in found.message
+    assert "xz payload: any Xen since 4.1" in found.message
+    assert found.where == "/boot/vmlinuz-6.1.0-28-amd64"
+    assert draft.changes() == ()
+
+
+@pytest.mark.parametrize(
+    ("compression", "since"),
+    [("gzip", "4.0"), ("bzip2", "4.0"), ("lzma", "4.0"), ("xz", "4.1"), ("lzo", "4.1"),
+     ("lz4", "4.4"), ("zstd", "4.15"), ("none", "4.0"), ("new", "?")],
+)  # fmt: skip
+def test_the_payload_says_which_xen(compression: str, since: str) -> None:
+    facts = guest(kernels=[kernel(proof={"compression": compression, "pvh": False})])
+    message = said(run("kernel", facts), "kernel.capable").message
+    assert f"{compression} payload: any Xen since {since})" in message
+    assert "boots PV (" in message
+
+
+def test_the_configuration_is_the_second_witness() -> None:
+    facts = guest(kernels=[kernel(config={"XEN_PV": "n"})])
+    found = said(run("kernel", facts), "kernel.witnesses-disagree")
+    assert found.level is Level.WARN
+    assert found.where == "/boot/config-6.1.0-28-amd64"
+
+
+def test_a_32_bit_kernel_needs_the_shim() -> None:
+    draft = run("kernel", guest(kernels=[XENLINUX], machine={"userland": "i386"}))
+    assert ids(draft) == ["kernel.capable", "kernel.pv32"]
+    assert "pvshim=1" in said(draft, "kernel.pv32").remedy
+
+
+@pytest.mark.parametrize(
+    ("more", "type", "id"),
+    [
+        ({"pv": False, "config": {}}, "pv", "kernel.no-pv"),
+        ({"pv": False}, "pv", "kernel.pvhvm-only"),
+        ({"proof": {"pvh": False}}, "pvh", "kernel.no-pvh"),
+        ({"modules": frozenset({"xen_blkfront"})}, "pv", "kernel.no-frontend"),
+        ({"modules": frozenset()}, "pvh", "kernel.no-frontend"),
+        ({"pv": False, "proof": {"problem": "no zstd"}}, "pv", "kernel.unproven"),
+    ],
+)
+def test_why_a_kernel_will_not_do(more: dict[str, Any], type: str, id: str) -> None:
+    draft = run("kernel", guest(kernels=[kernel(**more)]), type=type)
+    assert ids(draft) == [id]
+    assert said(draft, id).level is Level.INFO
+    (change,) = kinds(draft, InstallPackages)
+    assert change.one_of == ("linux-image-amd64", "linux-image-cloud-amd64")
+    assert "/boot/grub/grub.cfg" in change.touches
+
+
+def test_the_evidence_is_the_configuration() -> None:
+    draft = run("kernel", guest(kernels=[kernel(pv=False)]))
+    found = said(draft, "kernel.pvhvm-only")
+    for line in ("CONFIG_XEN=y", "# CONFIG_XEN_PV is not set", "CONFIG_XEN_PVHVM=y"):
+        assert line in found.evidence.split("; ")
+
+
+def test_missing_frontends_are_named() -> None:
+    draft = run("kernel", guest(kernels=[kernel(modules=frozenset())]))
+    assert "has no xen_blkfront and no xen_netfront" in said(draft, "kernel.no-frontend").message
+
+
+def test_no_kernel_and_no_package_that_is_known() -> None:
+    draft = run("kernel", guest(kernels=[], distro=Distro("fedora")))
+    assert ids(draft) == ["kernel.none"]
+    assert said(draft, "kernel.none").level is Level.ERROR
+    assert draft.changes() == ()
+
+
+def test_a_package_file_of_the_operator_goes_first() -> None:
+    draft = run("kernel", guest(), kernel_packages=("/tmp/a.deb", "/tmp/b.deb"))
+    (change,) = kinds(draft, InstallPackages)
+    assert change.files == ("/tmp/a.deb", "/tmp/b.deb")
+    assert change.one_of == ()
+    assert change.why == ("install /tmp/a.deb", "install /tmp/b.deb")
+
+
+def test_nothing_is_installed_where_something_stands_in_the_way() -> None:
+    from tests.unit.building import context
+
+    from pvprep.draft import Draft
+    from pvprep.steps import kernel as step
+
+    facts = guest(kernels=[])
+    draft = Draft(facts)
+    draft.say("boot.full", Level.ERROR, "full")
+    step.plan(context(facts), draft)
+    assert draft.changes() == ()
