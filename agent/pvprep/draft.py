@@ -79,6 +79,8 @@ class Draft:
             return False
         places: dict[tuple[str, str], list[str]] = {}
         for edit in edited.edits:
+            if not (edit.old or edit.new):
+                continue  # an empty line that keeps others apart
             places.setdefault((edit.old, edit.new), []).append(str(edit.line))
         why = [_say(f"{path}:{','.join(at)}", *change) for change, at in places.items()]
         self._put(step, path, encode(edited.text), 0o644, why)
