@@ -80,12 +80,17 @@ def install(root: Path) -> None:
     script.write_text(_SCRIPT)
     script.chmod(0o755)
     (system / UNIT).write_text(_UNIT)
-    _link(system / "multi-user.target.wants" / UNIT, f"/etc/systemd/system/{UNIT}")
-    for unit in _MASKED:
-        _link(system / unit, "/dev/null")
+    link(system / "multi-user.target.wants" / UNIT, f"/etc/systemd/system/{UNIT}")
+    mask_timers(root)
     journal = root / "etc/systemd/journald.conf.d/pvprep-tests.conf"
     journal.parent.mkdir(exist_ok=True)
     journal.write_text(_LOG_TO_SERIAL)
+
+
+def mask_timers(root: Path) -> None:
+    """Keep what begins on its own from running in a tree with systemd."""
+    for unit in _MASKED:
+        link(root / "etc/systemd/system" / unit, "/dev/null")
 
 
 def run(disk: Path, work: Path, script: str, *, timeout: float = 600) -> Result:
@@ -114,7 +119,8 @@ def run(disk: Path, work: Path, script: str, *, timeout: float = 600) -> Result:
     )
 
 
-def _link(path: Path, target: str) -> None:
+def link(path: Path, target: str) -> None:
+    """Make a symbolic link, in place of what is there; its directory is made."""
     path.parent.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)
     path.symlink_to(target)

@@ -1,4 +1,4 @@
-"""A fully virtualised machine in software emulation: BIOS, an IDE disk, an e1000 card."""
+"""Machines in software emulation: any, and one with a BIOS, an IDE disk, an e1000 card."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import re
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Optional
+from typing import Optional, TypeVar
 
 from tests.guests.profiles import MAC
 
+Self = TypeVar("Self", bound="Qemu")
 _POLL = 0.2  # seconds between two looks at the console
 _TAIL = 3000  # characters of the console in an error
 
@@ -22,45 +24,24 @@ class MachineError(Exception):
     """The machine did not do what it was waited for; has the console's tail, names a picture."""
 
 
-class Machine:
-    """A running machine: started on entering the block, gone after it, whatever happened.
+class Qemu:
+    """A running QEMU: started on entering the block, gone after it, whatever happened.
 
-    disk: a raw image, written to unless snapshot. work: a directory for console.log and
-    screen.png. share: a directory that the guest can mount as 9p, tag "job". cdrom: an ISO image.
-    memory in MiB. The card's network has DHCP and nothing else: no way out, none in.
+    argv: what makes the machine. work: a directory for console.log, the first serial port, and
+    screen.png.
     """
 
-    def __init__(
-        self,
-        disk: Path,
-        work: Path,
-        *,
-        share: Optional[Path] = None,
-        cdrom: Optional[Path] = None,
-        memory: int = 768,
-        mac: str = MAC,
-        snapshot: bool = False,
-    ) -> None:
+    def __init__(self, argv: Sequence[str], work: Path) -> None:
         self.console = work / "console.log"
         self._screen = work / "screen.png"
         self._monitor = work / "monitor"
         self._output = work / "qemu.log"
-        self._argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max"]
-        self._argv += ["-smp", "2", "-m", str(memory), "-display", "none", "-no-reboot"]
-        drive = f"file={_escape(disk)},format=raw,if=ide,index=0,cache=unsafe"
-        self._argv += ["-drive", f"{drive},snapshot={'on' if snapshot else 'off'}"]
-        self._argv += ["-nic", f"user,model=e1000,mac={mac},restrict=on"]
-        self._argv += ["-serial", f"file:{self.console}"]
-        self._argv += ["-qmp", f"unix:{_escape(self._monitor)},server=on,wait=off"]
-        if share:
-            export = f"local,path={_escape(share)},mount_tag=job,security_model=none,id=job"
-            self._argv += ["-virtfs", export]
-        if cdrom:
-            drive = f"file={_escape(cdrom)},format=raw,if=ide,index=2,media=cdrom,readonly=on"
-            self._argv += ["-drive", drive]
+        self._argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi"]
+        self._argv += ["-display", "none", "-no-reboot", "-serial", f"file:{self.console}"]
+        self._argv += ["-qmp", f"unix:{escape(self._monitor)},server=on,wait=off", *argv]
         self._process: Optional[subprocess.Popen[bytes]] = None
 
-    def __enter__(self) -> Machine:
+    def __enter__(self: Self) -> Self:
         self.console.write_bytes(b"")
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
@@ -84,7 +65,7 @@ class Machine:
         deadline = time.monotonic() + timeout
         while True:
             # Asked before reading: what a machine says last is not missed.
-            ended = self._ended(_POLL)
+            ended = self.ended(_POLL)
             found = re.search(pattern, self.text())
             if found:
                 return found
@@ -94,7 +75,7 @@ class Machine:
 
     def wait_off(self, timeout: float) -> None:
         """Wait until it powers off, or reboots; seconds. Raises MachineError if it does not."""
-        if not self._ended(timeout):
+        if not self.ended(timeout):
             raise self.failure(f"still running after {timeout:.0f} s")
         if self._process and self._process.returncode:
             raise self.failure(f"QEMU ended with status {self._process.returncode}")
@@ -109,7 +90,8 @@ class Machine:
         picture = f"\nscreen: {self._screen}" if self._shot() else ""
         return MachineError(f"{what}{picture}\n{said}console ends:\n{self.text()[-_TAIL:]}")
 
-    def _ended(self, timeout: float) -> bool:
+    def ended(self, timeout: float) -> bool:
+        """Whether it ends within so many seconds."""
         if self._process is None:
             raise RuntimeError("the machine was not started")
         try:
@@ -137,6 +119,38 @@ class Machine:
         return self._screen.exists()
 
 
-def _escape(path: Path) -> str:
+class Machine(Qemu):
+    """A fully virtualised machine.
+
+    disk: a raw image, written to unless snapshot. work: as Qemu has it. share: a directory that the
+    guest can mount as 9p, tag "job". cdrom: an ISO image. memory in MiB. The card's network has
+    DHCP and nothing else: no way out, none in.
+    """
+
+    def __init__(
+        self,
+        disk: Path,
+        work: Path,
+        *,
+        share: Optional[Path] = None,
+        cdrom: Optional[Path] = None,
+        memory: int = 768,
+        mac: str = MAC,
+        snapshot: bool = False,
+    ) -> None:
+        argv = ["-cpu", "max", "-smp", "2", "-m", str(memory)]
+        drive = f"file={escape(disk)},format=raw,if=ide,index=0,cache=unsafe"
+        argv += ["-drive", f"{drive},snapshot={'on' if snapshot else 'off'}"]
+        argv += ["-nic", f"user,model=e1000,mac={mac},restrict=on"]
+        if share:
+            export = f"local,path={escape(share)},mount_tag=job,security_model=none,id=job"
+            argv += ["-virtfs", export]
+        if cdrom:
+            drive = f"file={escape(cdrom)},format=raw,if=ide,index=2,media=cdrom,readonly=on"
+            argv += ["-drive", drive]
+        super().__init__(argv, work)
+
+
+def escape(path: Path) -> str:
     """QEMU's options are separated by commas; a comma in a value is written twice."""
     return str(path).replace(",", ",,")
