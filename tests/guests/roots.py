@@ -52,6 +52,8 @@ def build_root(suite: str, arch: str, *, include: Sequence[str], cache_dir: Path
         '--customize-hook=rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap',
     ]
     tar = cache_dir / f"{suite}-{arch}-{_digest(command)}.tar"
+    if tar.exists():
+        return tar
     with _locked(cache_dir):
         if not tar.exists():
             archives.mkdir(parents=True, exist_ok=True)
@@ -71,6 +73,8 @@ def build_profile(profile: Profile, *, cache_dir: Path = CACHE) -> Path:
     base = build_root(profile.suite, profile.arch, include=profile.packages, cache_dir=cache_dir)
     recipe = Path(installed.__file__).read_text()
     tar = cache_dir / f"{profile.name}-installed-{_digest([base.name, repr(profile), recipe])}.tar"
+    if tar.exists():
+        return tar
     with _locked(cache_dir):
         if not tar.exists():
             with tempfile.TemporaryDirectory(dir=cache_dir, prefix="tree-") as work:
