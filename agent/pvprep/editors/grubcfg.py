@@ -20,6 +20,12 @@ _DEFAULT = re.compile(r"""([ \t]*set[ \t]+default=)("[^"]*"|'[^']*'|[^ \t\r;]*)(
 _FIRST_SECTION = "### BEGIN /etc/grub.d/10_linux ###"
 
 
+def kernels(text: str) -> list[tuple[str, str]]:
+    """The kernel and its arguments of every `linux` line."""
+    found = (_LINUX.fullmatch(cut(line)[0]) for line in lines(text))
+    return [(match[2], match[4]) for match in found if match]
+
+
 def edit(
     text: str,
     *,

@@ -33,6 +33,13 @@ def tokens(cmdline: str) -> list[str]:
     return _ARG.findall(cmdline)
 
 
+def value(cmdline: str, key: str) -> str:
+    """What the last `key=` gives, quotes taken off; "" where there is none."""
+    bare = [token.replace('"', "") for token in tokens(cmdline)]
+    found = [token for token in bare if token.startswith(f"{key}=")]
+    return found[-1][len(key) + 1 :] if found else ""
+
+
 def edit(
     cmdline: str,
     *,

@@ -51,6 +51,17 @@ def stanzas(text: str) -> tuple[Stanza, ...]:
     return tuple(Stanza(title, line, tuple(commands)) for title, line, commands in found)
 
 
+def kernels(text: str) -> tuple[tuple[int, str, str], ...]:
+    """Each stanza that starts a kernel by itself: its number, from 0, the kernel, its arguments."""
+    found = []
+    for number, stanza in enumerate(stanzas(text)):
+        values = [value for _, command, value in stanza.commands if command == "kernel"]
+        match = _KERNEL.fullmatch(f"kernel {values[0]}") if values else None
+        if match and not stanza.multiboot:
+            found.append((number, match[2], match[4]))
+    return tuple(found)
+
+
 def edit(
     text: str,
     *,

@@ -58,15 +58,18 @@ done
 def plan(context: Context, draft: Draft) -> None:
     """Edit the settings, then the generated file, until pygrub would take the right entry."""
     legacy = next((path for path in MENU_LST if draft.file(path)), "")
+    installing = any(isinstance(change, InstallPackages) for change in draft.changes())
+    target = None if installing else context.target
+    if target and legacy:
+        _drop_stale_grub2(draft, legacy, target)
     if draft.file(DEFAULTS):
         _settings(context, draft)
-    if context.target is None or any(isinstance(c, InstallPackages) for c in draft.changes()):
+    if target is None:
         return  # the kernel's package writes its own entry, by what was just configured
-    _drop_stale_grub2(draft, legacy)
     if draft.file(GRUB_CFG):
-        _grub2(context, draft, context.target)
+        _grub2(context, draft, target)
     if legacy:
-        _legacy(context, draft, context.target, legacy)
+        _legacy(context, draft, target, legacy)
     judge(context, draft)
 
 
@@ -112,15 +115,15 @@ def wrong(context: Context, draft: Draft, pick: Pick) -> Sequence[tuple[str, str
     if not pick.initrd:
         found.append(("bootloader.no-initrd", f"the entry of {pick.kernel} has no initrd"))
     args = kernelargs.tokens(pick.args)
-    root = next((arg for arg in reversed(args) if arg.startswith("root=")), "")
+    root = kernelargs.value(pick.args, "root")
     if not root:
         found.append(("bootloader.no-root", "the entry's arguments do not say which root to mount"))
-    elif context.devices.translate(root[5:]) not in (None, root[5:]):
-        found.append(("bootloader.old-root", f"{root} is the HVM guest's name of the disk"))
-    elif context.devices.unknown(root[5:]):
-        found.append(("bootloader.wrong-root", f"{root} is no disk that this guest has"))
+    elif context.devices.translate(root) not in (None, root):
+        found.append(("bootloader.old-root", f"root={root} is the HVM guest's name of the disk"))
+    elif context.devices.unknown(root):
+        found.append(("bootloader.wrong-root", f"root={root} is no disk that this guest has"))
     else:
-        problem = _other_root(context, root[5:])
+        problem = _other_root(context, root)
         if problem:
             found.append(("bootloader.wrong-root", problem))
     consoles = [arg for arg in args if arg.startswith("console=")]
@@ -136,7 +139,7 @@ def _other_root(context: Context, root: str) -> str:
     if not root.startswith("UUID=") or mount is None or len(mount.parts) != 1:
         return ""
     uuid = context.devices.uuids.get(mount.parts[0])
-    if mount.kind not in ("part", "disk") or not uuid or uuid == root[5:].strip('"'):
+    if mount.kind not in ("part", "disk") or not uuid or uuid == root[5:]:
         return ""
     return f"root={root}, but / is on the file system with UUID={uuid}"
 
@@ -187,19 +190,17 @@ def _renamed_root(context: Context, draft: Draft) -> str:
     With GRUB_DISABLE_LINUX_UUID it writes the name that the disk has at that moment; of two root=
     the last one counts, for the kernel as for initrds.
     """
-    entries = _entries(draft)
-    for args in entries:
-        root = next((a for a in reversed(kernelargs.tokens(args)) if a.startswith("root=")), "")
-        renamed = context.translate(root[5:])
-        if renamed:
-            return renamed
-    return ""
+    roots = _roots(context, draft)
+    return next((new for new in map(context.translate, roots) if new), "")
 
 
-def _entries(draft: Draft) -> list[str]:
-    """Arguments of the entries that the configuration has now."""
-    found = predict(draft)
-    return [entry.args for entry in found.entries]
+def _roots(context: Context, draft: Draft) -> list[str]:
+    """What root= is in each entry; where no entry says it, what is mounted."""
+    entries = [args for _, args in grubcfg.kernels(draft.text(GRUB_CFG))]
+    entries += [args for path in MENU_LST for _, _, args in menulst.kernels(draft.text(path))]
+    found = [kernelargs.value(args, "root") for args in entries]
+    mount = context.facts.mount("/")
+    return [root for root in found if root] or ([mount.device] if mount else [])
 
 
 def _arguments(
@@ -228,7 +229,7 @@ def _grub2(context: Context, draft: Draft, target: Kernel) -> None:
     if isinstance(pick, Pick) and _is(pick.kernel, target):
         return
     there = next((entry for entry in pick.entries if _is(entry.kernel, target)), None)
-    if isinstance(pick, Refusal) and (there or _named(draft.text(GRUB_CFG), target)):
+    if isinstance(pick, Refusal) and _named(draft, target):
         return  # what pygrub stumbles over is somewhere else
     if there is None:
         block = _new_entry(context, draft, target)
@@ -246,19 +247,19 @@ def _grub2(context: Context, draft: Draft, target: Kernel) -> None:
         draft.edit(NAME, DEFAULTS, change)
 
 
-def _named(text: str, kernel: Kernel) -> bool:
-    """Whether an entry starts this kernel, in a menu that pygrub cannot read or reach."""
-    name = re.escape(_base(kernel.image))
-    return re.search(rf"^[ \t]*linux\w*[ \t]+(\S*/)?{name}(\s|\Z)", text, re.M) is not None
+def _named(draft: Draft, kernel: Kernel) -> bool:
+    """Whether an entry starts this kernel, in a menu that pygrub may not be able to read."""
+    return any(_is(path, kernel) for path, _ in grubcfg.kernels(draft.text(GRUB_CFG)))
 
 
 def _new_entry(context: Context, draft: Draft, target: Kernel) -> str:
     """An entry for a kernel that the menu does not have: in a tree nobody generates a new menu."""
-    mount = context.facts.mount("/")
-    root = (context.translate(mount.device) or mount.device) if mount else ""
-    values = [shellvars.get(draft.text(DEFAULTS), key) for key in (ALL_KERNELS, NORMAL_BOOT)]
-    args = " ".join(["ro", *(value for value in values if value)])
-    if not any(arg.startswith("root=") for arg in kernelargs.tokens(args)):
+    values = [shellvars.get(draft.text(DEFAULTS), key) or "" for key in (ALL_KERNELS, NORMAL_BOOT)]
+    known = [arg for value in values for arg in kernelargs.tokens(value)]
+    # What sh would have to expand is not known here.
+    args = " ".join(["ro", *(arg for arg in known if not re.search(r"[$`\s]", arg))])
+    if not kernelargs.value(args, "root"):
+        root = _renamed_root(context, draft) or next(iter(_roots(context, draft)), "")
         args = f"root={root} {args}"
     wanted = ("console=tty0", f"console={context.console}")
     initrd = target.initrd or f"/boot/initrd.img-{target.version}"
@@ -288,16 +289,16 @@ def _legacy(context: Context, draft: Draft, target: Kernel, path: str) -> None:
     )
     draft.edit(NAME, path, edited)
     draft.write_late(path)
-    for number, stanza in enumerate(menulst.stanzas(draft.text(path))):
-        kernel = next((args for _, command, args in stanza.commands if command == "kernel"), "")
-        if not stanza.multiboot and kernel and _is(kernel.split()[0], target):
+    for number, kernel, _ in menulst.kernels(draft.text(path)):
+        if _is(kernel, target):
             draft.edit(NAME, path, menulst.set_default(draft.text(path), number))
             break
 
 
-def _drop_stale_grub2(draft: Draft, legacy: str) -> None:
+def _drop_stale_grub2(draft: Draft, legacy: str, target: Kernel) -> None:
     """A grub.cfg whose kernels are gone beats a good menu.lst in pygrub: move it out of its way."""
-    if not legacy or not draft.file(GRUB_CFG):
+    good = any(_is(path, target) for _, path, _ in menulst.kernels(draft.text(legacy)))
+    if not good or not draft.file(GRUB_CFG):
         return
     found = predict(draft)
     if isinstance(found, Refusal) and not any(

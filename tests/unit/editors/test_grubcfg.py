@@ -203,3 +203,8 @@ def test_any_text_with_a_section(text: str) -> None:
 def test_any_bytes(data: bytes) -> None:
     for edit in (args, section, default):
         assert isinstance(edit(decode(data)), Edited)
+
+
+def test_the_kernels_of_a_menu_with_their_arguments() -> None:
+    text = "linux /a root=b c\n\tlinux16\t/d\nlinuxefi  /e  f\n# linux /g\ninitrd /h\nlinux\n"
+    assert grubcfg.kernels(text) == [("/a", "root=b c"), ("/d", ""), ("/e", "f")]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
-from pvprep.editors.kernelargs import edit, tokens
+from pvprep.editors.kernelargs import edit, tokens, value
 
 from .laws import texts, translate, translate_uuid, words
 
@@ -140,3 +140,14 @@ def test_any_command_line(cmdline: str) -> None:
 @given(words(*ARGS))
 def test_without_work_nothing_changes(cmdline: str) -> None:
     assert edit(cmdline, translate=lambda path: None) == (cmdline, [])
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "found"),
+    [
+        ("root=/dev/a ro root=/dev/b", "/dev/b"), ('root="UUID=1"', "UUID=1"), ("ro", ""),
+        ('"root=/dev/a"', "/dev/a"), ("xroot=a root", ""), ("root=", ""),
+    ],
+)  # fmt: skip
+def test_the_value_that_counts(cmdline: str, found: str) -> None:
+    assert value(cmdline, "root") == found

@@ -153,3 +153,11 @@ def test_any_bytes(text: str) -> None:
 
 def test_a_kernel_line_without_a_kernel_stays() -> None:
     assert args("title a\nkernel --no-mem-option \n").edits == ()
+
+
+def test_the_kernels_of_a_menu_with_their_stanzas() -> None:
+    text = (
+        "kernel /0\ntitle a\nkernel /a root=b c\ntitle xen\nkernel /xen.gz\nmodule /b\n"
+        "title c\nkernel --no-mem-option (hd0,0)/c  d\ntitle e\ntitle f\nkernel\n"
+    )
+    assert menulst.kernels(text) == ((0, "/a", "root=b c"), (2, "(hd0,0)/c", "d"))

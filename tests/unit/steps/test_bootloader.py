@@ -477,3 +477,8 @@ def test_carrying_it_out_changes_what_it_says() -> None:
     facts = guest()
     first = plan(facts)
     assert apply(facts, first).text(GRUB_CFG) == written(first)[GRUB_CFG]
+
+
+def test_a_menu_lst_that_is_no_better_lets_the_grub_cfg_stay() -> None:
+    facts = legacy("timeout 5\n", files={GRUB_CFG: grub_cfg(entry("2.6.32-5-686"))})
+    assert GRUB_CFG not in removed(plan(facts))
