@@ -41,8 +41,8 @@ PVPREP = "from pvprep.cli import main\nraise SystemExit(main())\n"
 SCRIPTS = {
     "imports": IMPORTS,
     "imports-measured": SAY_PEAK + IMPORTS,
-    "pvprep": PVPREP,
-    "pvprep-measured": SAY_PEAK + PVPREP,
+    "run-pvprep": PVPREP,
+    "run-pvprep-measured": SAY_PEAK + PVPREP,
 }
 REPEAT = 7
 LIMITS = {"prepare": 1.05, "check": 3.0, "memory": 1.5}
@@ -110,13 +110,13 @@ def main() -> int:
     bare, prepared = root("bare", kernel=True), root("prepared", kernel=True)
     run(bare, "ls -lR /usr/lib/modules >/dev/null")
     update = run(bare, "update-initramfs -u")[0]
-    took, said = run(prepared, python("pvprep-measured", "prepare"))
+    took, said = run(prepared, python("run-pvprep-measured", "prepare"))
     results.append(row("prepare", "update-initramfs", took, update, LIMITS["prepare"], ALLOWANCE))
     prepare_peak = peak(said)
 
     imports = median(prepared, python("imports"))
     # In one chroot session /run lives on, as it does between two checks of a running guest.
-    once = python("pvprep", "check") + " 2>/dev/null; date +%s.%N"
+    once = python("run-pvprep", "check") + " 2>/dev/null; date +%s.%N"
     said = run(prepared, "date +%s.%N;" + f"{once};" * (REPEAT + 1))[1]
     stamps = [float(found) for found in re.findall(r"(?m)^\d{9,}\.\d+$", said)][1:-1]
     cold, *warms = [later - earlier for earlier, later in zip(stamps, stamps[1:])]
@@ -127,7 +127,7 @@ def main() -> int:
     import_peak = peak(run(prepared, python("imports-measured"))[1])
     for what, number in (
         ("peak memory of prepare, MiB", prepare_peak),
-        ("peak memory of check, MiB", peak(run(prepared, python("pvprep-measured", "check"))[1])),
+        ("peak memory of check, MiB", peak(run(prepared, python("run-pvprep-measured", "check"))[1])),
     ):
         results.append(row(what, "the same imports", number / 1024, import_peak / 1024,
                            LIMITS["memory"]))
@@ -139,7 +139,7 @@ def main() -> int:
         run(directory, "apt-get update")
         run(directory, "apt-get install -qq --download-only linux-image-amd64")
     install = run(bare, "apt-get install -y linux-image-amd64")[0]
-    took = run(prepared, python("pvprep", "prepare"))[0]
+    took = run(prepared, python("run-pvprep", "prepare"))[0]
     results.append(row("prepare, with a kernel", "apt-get install", took, install,
                        LIMITS["prepare"], ALLOWANCE))
 
