@@ -126,8 +126,10 @@ def _grow_old(lists: Path) -> None:
         plain = path.with_name(path.name.split("_Packages")[0] + "_Packages")
         plain.write_bytes(content.replace(b"/sensible-utils_0", b"/sensible-utils_gone"))
     for path in lists.glob("*_InRelease"):
-        date = b"\nDate: Thu, 01 Jan 2015 00:00:00 UTC"
-        path.write_bytes(re.sub(rb"\nDate: .*", date, path.read_bytes()))
+        content = re.sub(
+            rb"\nDate: .*", b"\nDate: Thu, 01 Jan 2015 00:00:00 UTC", path.read_bytes()
+        )
+        path.write_bytes(re.sub(rb"\b[0-9a-f]{64}\b", b"0" * 64, content))
         os.utime(path, (0, 0))
 
 
