@@ -37,10 +37,9 @@ def undo(guest: Guest, manifest: Manifest, workers: Workers, order: int) -> list
         problems = [note for done in manifest.undo.values() for note in done.notes]
         found = differences(guest, pristine([manifest]))
         problems += [f"{path}: {what}" for path, what in found if what]
-        for entry in manifest.entries:
-            for record in entry.before:
-                if record.nlink > 1:
-                    remove(os.path.join(manifest.store, f"{record.backup}.link"))
+        for name in os.listdir(manifest.store):
+            if name.endswith(".link"):  # it would keep alive what somebody removes
+                remove(os.path.join(manifest.store, name))
         manifest.append("rolled-back", order=order, problems=problems)
     except PvprepError as error:
         hint = error.hint or "see to that, then run `pvprep recover`"
@@ -144,8 +143,6 @@ def _keep_edits(
 
 
 def _undo(guest: Guest, manifest: Manifest, entry: Entry, workers: Workers) -> None:
-    for record in (*entry.before, *(Record(path, ABSENT) for path in entry.made)):
-        remove(os.path.join(os.path.dirname(locate(guest, record.path)), entry.temp))
     if entry.kind == "InstallPackages":
         _purge(manifest, entry, workers)
     for parent in entry.parents:
