@@ -505,6 +505,26 @@ def test_a_purge_that_fails_is_tried_again(world: World, how: str) -> None:
     assert world.file("/etc/fstab").read_bytes() == b"old"
 
 
+def test_a_purge_that_takes_a_directory_along(world: World) -> None:
+    world.commit(INSTALL)
+    purge = world.workers.purge
+
+    def thorough(names: Any) -> None:
+        purge(names)
+        shutil.rmtree(world.file("/boot/grub"))
+
+    world.workers.purge = thorough  # type: ignore[method-assign]
+    assert world.rollback().problems == ()
+    world.is_at_the_start()
+
+
+def test_what_a_lost_run_left_of_an_initrd_is_in_nobodys_way(world: World) -> None:
+    world.file("/boot/.pvprep-initrd-1").write_bytes(b"left")
+    world.commit(BuildInitrd("s", "1", "/boot/initrd-1", "fake"))
+    assert world.file("/boot/initrd-1").read_bytes() == b"new initrd"
+    assert not world.file("/boot/.pvprep-initrd-1").exists()
+
+
 # Manifests that are torn, damaged or hostile
 
 
