@@ -174,7 +174,10 @@ class Screen:
             self.out.write(text)
             self.out.flush()
         except OSError:
-            self.out, self.live = open(os.devnull, "w"), False  # noqa: SIM115
+            nowhere = open(os.devnull, "w")  # noqa: SIM115
+            if self.out is sys.stderr:
+                sys.stderr = nowhere  # what is said last, and Python's own flush at exit
+            self.out, self.live = nowhere, False
 
 
 def row(word: str, topic: str, text: str, right: str = "", colour: bool = False) -> str:
