@@ -12,7 +12,6 @@ import os
 
 from .errors import PvprepError
 from .guest import Guest
-from .initrds import initramfs_tools
 
 _CLONE_NEWNS = 0x00020000
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV = 0x1, 0x2, 0x4
@@ -35,8 +34,8 @@ def enter(guest: Guest) -> None:
     """Give this process a mount namespace with /proc, /sys, /dev and /run inside the tree.
 
     /sys is read-only and shows no firmware: what a boot loader's scripts find there is the host's.
-    Programs that start services or look for the guest's hardware have stand-ins. A guest that is
-    our own root is left as it is.
+    Programs that start services or look for the guest's disk do nothing. A guest that is our own
+    root is left as it is.
     Raises PvprepError where it is not allowed or the tree lacks a directory to mount on.
     """
     if guest.running:
@@ -81,11 +80,6 @@ def _stand_in(guest: Guest, run: str) -> None:
         _cover(guest, path, nothing)
     if guest.is_file(_GRUB_MKCONFIG):  # GRUB legacy's update-grub looks for no disk
         _cover(guest, _UPDATE_GRUB, nothing)
-    if guest.is_file(initramfs_tools.PROGRAM):
-        real = _script(guest.root + initramfs_tools.REAL, "")
-        _mount(guest.host(initramfs_tools.PROGRAM), real, "", _MS_BIND)
-        wrapper = _script(f"{run}/pvprep-for-any-hardware", initramfs_tools.FOR_ANY_HARDWARE)
-        _cover(guest, initramfs_tools.PROGRAM, wrapper)
 
 
 def _script(place: str, text: str) -> str:

@@ -74,9 +74,9 @@ def test_a_kernel_comes_and_goes(tree: Path, capfd: pytest.CaptureFixture[str]) 
     assert told.error is None
     assert f"{KERNEL}:amd64" in told.installed
     assert [path.name for path in (tree / "boot").glob("vmlinuz-*-cloud-amd64")]
-    assert [path.name for path in (tree / "boot").glob("initrd.img-*")]
+    # By the host's hardware, if the package built it; so it is left to pvprep.
+    assert list((tree / "boot").glob("initrd.img-*")) == []
     assert "Setting up linux-image-" in told.text
-    assert "update-initramfs: Generating" in told.text
     fetched = [f for f, text in told.progress if "MB" in text and f is not None]
     assert fetched == sorted(fetched)
     assert 0.0 <= fetched[0] < fetched[-1] <= 1.0
@@ -323,7 +323,7 @@ def test_an_i386_guest_gets_the_64_bit_kernel(tree_i386: Path) -> None:
     assert told.error is None
     new = set(told.installed) - set(before)
     assert f"{KERNEL}:amd64" in new
-    assert [path.name for path in (tree_i386 / "boot").glob("initrd.img-*-cloud-amd64")]
+    assert [path.name for path in (tree_i386 / "boot").glob("vmlinuz-*-cloud-amd64")]
     purged = work(tree_i386, lambda apt: apt.purge(sorted(new)))
     assert purged.installed == before
     architectures.unlink()

@@ -21,29 +21,28 @@ PROGRAM = "/usr/sbin/mkinitramfs"
 _UPDATE = "/usr/sbin/update-initramfs"
 _STATE = "/var/lib/initramfs-tools"
 _POST_UPDATE = "/etc/initramfs/post-update.d"
+_COPY = "/run/pvprep-initramfs-tools"
 
-# In a tree this stands in for mkinitramfs, whoever calls it; REAL is the program itself (namespace
-# puts both there). A tree's hardware cannot be seen: MODULES=dep would fail, or suit the host's. So
-# a copy of the configuration that says otherwise is used, in the /run that only pvprep has.
-REAL = "/run/pvprep-mkinitramfs"
-FOR_ANY_HARDWARE = f"""#!/bin/sh
-set -e
-copy=/run/pvprep-initramfs-tools
-rm -rf $copy
-cp -a /etc/initramfs-tools $copy
-echo MODULES=most > $copy/conf.d/zz-pvprep
-exec {REAL} -d $copy "$@"
+# A tree's hardware cannot be seen: with MODULES=dep the initrd would suit the host's. So a copy of
+# the configuration that says otherwise is used, in the /run that only pvprep's own namespace has.
+_FOR_ANY = f"""
+rm -rf {_COPY}
+cp -a /etc/initramfs-tools {_COPY}
+echo MODULES=most > {_COPY}/conf.d/zz-pvprep
+exec mkinitramfs -d {_COPY} -o "$0" "$1"
 """
 
 
-def command(_guest: Guest, version: str, output: str) -> list[str]:
+def command(guest: Guest, version: str, output: str) -> list[str]:
     """The builder's command line."""
-    return ["mkinitramfs", "-o", output, version]
+    if guest.running:
+        return ["mkinitramfs", "-o", output, version]
+    return ["sh", "-ec", _FOR_ANY, output, version]
 
 
 def hint(output: str) -> str:
     """What to do about a failure, from what mkinitramfs said."""
-    if "MODULES dep" in output or "failed to determine device" in output:
+    if "failed to determine" in output:
         return (
             "MODULES=dep takes only the drivers of the root device it sees in /sys: "
             "set MODULES=most in /etc/initramfs-tools/conf.d, or mount /proc and /sys"

@@ -119,13 +119,13 @@ class Apt:
         """Install packages by name or from files, with what they depend on.
 
         Refused before anything changes: a plan that removes or downgrades a package, touches one on
-        hold, or upgrades one without need. Lists that name what the archive has no more are
-        fetched anew, once.
+        hold, or upgrades one without need. Lists that name what the archive has no more, or lack
+        what a package needs, are fetched anew, once.
         """
         files = self._local(change.files)
         try:
             self._install(change.names, files)
-        except _FetchError as error:
+        except (_FetchError, aptplan.UnmetError) as error:
             self.line(f"{error.message}; are the package lists too old?")
             self.update()
             self._install(change.names, files)
@@ -223,8 +223,11 @@ class Apt:
         os.makedirs(directory, exist_ok=True)
         return [shutil.copy(file, directory) for file in files]
 
+    def _child(self) -> Child:
+        return Child(self.line, self.progress, tree=not self.guest.running)
+
     def _dpkg(self, *arguments: str) -> tuple[int, Child]:
-        child = Child(self.line, self.progress)
+        child = self._child()
 
         def work(status: int) -> int:
             argv = self.guest.argv(["dpkg", "--status-fd", str(status), *arguments])
@@ -237,7 +240,7 @@ class Apt:
         import apt_pkg
 
         fetching = Fetching(what, self.progress, total_known=True)
-        installing = _Installing(Child(self.line, self.progress))
+        installing = _Installing(self._child())
         archives = apt_pkg.config.find_dir("Dir::Cache::Archives")
         before = set(os.listdir(archives))
         try:

@@ -10,6 +10,10 @@ from ..errors import PvprepError
 from ..guest import Line
 
 
+class UnmetError(PvprepError):
+    """What a package needs is not to be had, as far as the package lists go."""
+
+
 def candidates(cache: Any, names: Sequence[str]) -> dict[str, Any]:
     """The versions (apt.package.Version) that apt would install and could, by name."""
     found = {}
@@ -39,12 +43,12 @@ def mark(cache: Any, names: Sequence[str], files: Sequence[str]) -> set[str]:
         try:
             package.mark_install()
         except SystemError as error:
-            raise PvprepError(
+            raise UnmetError(
                 f"{package.name} cannot be installed: {_unmet(cache) or error}",
                 "see what `apt-get -s install` says to it",
             ) from None
         if not package.marked_install and not package.marked_upgrade:
-            raise PvprepError(
+            raise UnmetError(
                 f"{package.name} cannot be installed: {_unmet(cache) or 'apt keeps it back'}",
                 "see what `apt-get -s install` says to it",
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import select
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Optional
 
 from ..guest import ENVIRONMENT, Line
@@ -24,6 +24,9 @@ _ENVIRONMENT = {
     "NEEDRESTART_SUSPEND": "1",
     "APT_LISTCHANGES_FRONTEND": "none",
 }
+# The hooks of a kernel package would look for the hardware of a tree, and find the host's: they leave
+# the initrd to us (initramfs-tools' and dracut's postinst.d hooks).
+_TREE = {"INITRD": "No"}
 _TAIL = 12  # lines kept to explain a failure
 _POLL = 0.2  # seconds
 
@@ -31,9 +34,11 @@ _POLL = 0.2  # seconds
 class Child:
     """One run of a package manager; its last lines of output are kept to explain a failure."""
 
-    def __init__(self, line: Line, progress: Progress) -> None:
+    def __init__(self, line: Line, progress: Progress, tree: bool = False) -> None:
+        """tree: the package manager's guest does not run."""
         self.line = line
         self.progress = progress
+        self.environment = {**_ENVIRONMENT, **(_TREE if tree else {})}
         self.tail: deque[str] = deque(maxlen=_TAIL)
         self.error = ""
 
@@ -46,7 +51,7 @@ class Child:
         output, status = _Lines(self._output), _Lines(self._status)
         pid = os.fork()
         if pid == 0:
-            _be_child(work, output.writer, status.writer)
+            _be_child(work, output.writer, status.writer, self.environment)
         interrupt: Optional[KeyboardInterrupt] = None
         ended: Optional[int] = None
         output.begin()
@@ -126,7 +131,9 @@ class _Lines:
         os.close(self.reader)
 
 
-def _be_child(work: Callable[[int], int], output: int, status: int) -> None:
+def _be_child(
+    work: Callable[[int], int], output: int, status: int, environment: Mapping[str, str]
+) -> None:
     """Become the child: no terminal, no input, a known environment. Does not return."""
     code = 1
     try:
@@ -137,7 +144,7 @@ def _be_child(work: Callable[[int], int], output: int, status: int) -> None:
         os.dup2(output, 2)
         os.set_inheritable(status, True)
         os.environ.clear()  # a surrounding installer's debconf variables, above all
-        os.environ.update(_ENVIRONMENT)
+        os.environ.update(environment)
         os.chdir("/")
         code = work(status)
     except BaseException as error:

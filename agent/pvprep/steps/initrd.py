@@ -43,6 +43,11 @@ INPUTS = (
 def plan(context: Context, draft: Draft) -> None:
     """Name the frontends to the builder, and have the initrd built where it is not right."""
     tool = context.facts.initrd_tool
+    installs = any(isinstance(change, InstallPackages) for change in draft.changes())
+    if not tool and installs:
+        # The kernel's package depends on a builder: in Debian up to 13 it names this one first.
+        # Where another one came, the next round sees it.
+        tool = "initramfs-tools"
     if not tool:
         draft.say(
             "initrd.no-builder",
@@ -53,7 +58,7 @@ def plan(context: Context, draft: Draft) -> None:
         return
     _configure(context, draft, tool)
     target = context.target
-    if target is None or any(isinstance(change, InstallPackages) for change in draft.changes()):
+    if target is None or installs:
         return  # the package builds its initrd by what was just configured
     path = target.initrd or f"/boot/initrd.img-{target.version}"
     lacks = list(_lacks(context, draft))
