@@ -24,8 +24,8 @@ _ENVIRONMENT = {
     "NEEDRESTART_SUSPEND": "1",
     "APT_LISTCHANGES_FRONTEND": "none",
 }
-# The hooks of a kernel package would look for the hardware of a tree, and find the host's: they leave
-# the initrd to us (initramfs-tools' and dracut's postinst.d hooks).
+# The hooks of a kernel package would look for a tree's hardware, and find the host's: they leave the
+# initrd to us (source: initramfs-tools' and dracut's /etc/kernel/postinst.d).
 _TREE = {"INITRD": "No"}
 _TAIL = 12  # lines kept to explain a failure
 _POLL = 0.2  # seconds
