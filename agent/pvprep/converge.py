@@ -16,7 +16,7 @@ from typing import Optional
 from . import initrds, lock, namespace, plan, survey
 from .changes import BuildInitrd, Change
 from .draft import Draft
-from .errors import Exit, PvprepError
+from .errors import Exit, Interrupted, PvprepError
 from .guest import Guest
 from .journal import Journal
 from .options import Options
@@ -141,10 +141,6 @@ def _undo(
         hint,
         Exit.PUT_BACK,
     ) from error
-
-
-class Interrupted(PvprepError):
-    """Somebody asked the run to stop."""
 
 
 @contextmanager

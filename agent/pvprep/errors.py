@@ -28,6 +28,10 @@ class PvprepError(Exception):
         self.status = status
 
 
+class Interrupted(PvprepError):
+    """Somebody asked the run to stop."""
+
+
 class UsageError(PvprepError):
     """The command line asks for something that does not exist or does not fit together."""
 

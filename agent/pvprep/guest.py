@@ -192,11 +192,13 @@ class Guest:
         *,
         env: Optional[Mapping[str, str]] = None,
         line: Optional[Line] = None,
+        tied: bool = False,
     ) -> Completed:
         """Run a program in the guest: no input, a clean environment, output joined.
 
-        line: called with each line of output as it comes. A program that cannot be started has
-        status 127 and says why in its output.
+        line: called with each line of output as it comes. tied: it gets SIGTERM when we die,
+        however that is. Where an exception ends the run (an interrupt) the program is ended as
+        well. One that cannot be started has status 127 and says why in its output.
         """
         import subprocess
 
@@ -212,14 +214,32 @@ class Guest:
                 encoding="utf-8",
                 errors="surrogateescape",
                 cwd="/",
+                preexec_fn=_dying_with_parent() if tied else None,
             )
         except OSError as error:
             return Completed(tuple(argv), 127, f"{argv[0]}: {error.strerror}")
         collected: list[str] = []
         assert process.stdout is not None
         with process:
-            for text in process.stdout:
-                collected.append(text)
-                if line:
-                    line(text.rstrip("\n"))
+            try:
+                for text in process.stdout:
+                    collected.append(text)
+                    if line:
+                        line(text.rstrip("\n"))
+            except BaseException:
+                process.terminate()
+                raise
         return Completed(tuple(argv), process.returncode, "".join(collected))
+
+
+def _dying_with_parent() -> Callable[[], None]:
+    """What a child calls to get SIGTERM when its parent dies (PR_SET_PDEATHSIG, prctl(2))."""
+    import ctypes
+    import signal
+
+    prctl = ctypes.CDLL(None).prctl
+
+    def ask() -> None:
+        prctl(1, int(signal.SIGTERM), 0, 0, 0)
+
+    return ask

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from . import boots, namespace
+from . import boots, initrds, lock, namespace
 from .errors import Exit, PvprepError
 from .guest import Guest
 from .journal import Check, Journal, Outcome
@@ -32,6 +32,8 @@ def run(verb: str, guest: Guest, verify: bool, dry_run: bool, as_json: bool) -> 
         return _rehearse(journal, screen, as_json)
     screen.start_log(verb)
     namespace.enter(guest)
+    if not lock.holder(journal.home):
+        initrds.sweep(guest)
     workers = GuestWorkers(guest, screen.line, screen.progress, lambda _change, _output: None)
     try:
         outcome = journal.rollback(workers) if verb == "rollback" else journal.recover(workers)

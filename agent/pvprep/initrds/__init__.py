@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from ..errors import PvprepError
@@ -11,6 +12,8 @@ from . import dracut, initramfs_tools
 _TOOLS = {"initramfs-tools": initramfs_tools, "dracut": dracut}
 # Where a kernel package's scripts look for what builds its initrd (run-parts in linux-image).
 _HOOKS = ("/etc/kernel/postinst.d", "/usr/share/kernel/postinst.d")
+# Where builders work: whatever a kill leaves there is ours to remove, unlike in /var/tmp.
+SCRATCH = "/var/lib/pvprep/tmp"
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]*")
 
 
@@ -45,7 +48,13 @@ def build(guest: Guest, tool: str, version: str, output: str, line: Line) -> Non
             f"/lib/modules/{version} is missing: no initrd can be built for that kernel",
             "install the package of that kernel again",
         )
-    done = guest.run(_TOOLS[tool].command(guest, version, output), line=line)
+    argv = _TOOLS[tool].command(guest, version, output)
+    sweep(guest)
+    os.makedirs(guest.host(SCRATCH), 0o700)
+    try:
+        done = guest.run(argv, env={"TMPDIR": SCRATCH}, line=line, tied=True)
+    finally:
+        sweep(guest)
     said = done.output.splitlines()
     errors = [text for text in said if text.startswith("E: ")]
     if done.status or errors or not guest.is_file(output):
@@ -56,6 +65,13 @@ def build(guest: Guest, tool: str, version: str, output: str, line: Line) -> Non
             f"{tool} failed for {version} ({ended}); it said:\n{tail}",
             _TOOLS[tool].hint(done.output),
         )
+
+
+def sweep(guest: Guest) -> None:
+    """Remove what a killed builder left."""
+    import shutil
+
+    shutil.rmtree(guest.host(SCRATCH), ignore_errors=True)
 
 
 def finish(guest: Guest, tool: str, version: str, path: str, line: Line) -> None:

@@ -10,8 +10,9 @@ import os
 import select
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Optional
+from typing import Optional, Union
 
+from ..errors import Interrupted
 from ..guest import ENVIRONMENT, Line
 
 # fraction: 0 to 1, None where it is not known; text: what is being done.
@@ -24,8 +25,8 @@ _ENVIRONMENT = {
     "NEEDRESTART_SUSPEND": "1",
     "APT_LISTCHANGES_FRONTEND": "none",
 }
-# The hooks of a kernel package would look for a tree's hardware, and find the host's: they leave the
-# initrd to us (source: initramfs-tools' and dracut's /etc/kernel/postinst.d).
+# The hooks of a kernel package would look for a tree's hardware, and find the host's: they leave
+# the initrd to us (source: initramfs-tools' and dracut's /etc/kernel/postinst.d).
 _TREE = {"INITRD": "No"}
 _TAIL = 12  # lines kept to explain a failure
 _POLL = 0.2  # seconds
@@ -52,7 +53,7 @@ class Child:
         pid = os.fork()
         if pid == 0:
             _be_child(work, output.writer, status.writer, self.environment)
-        interrupt: Optional[KeyboardInterrupt] = None
+        interrupt: Union[KeyboardInterrupt, Interrupted, None] = None
         ended: Optional[int] = None
         output.begin()
         status.begin()
@@ -64,7 +65,7 @@ class Child:
                 # A daemon may keep the pipes open: what counts is that the child has ended.
                 if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG):
                     ended = os.waitpid(pid, 0)[1]
-            except KeyboardInterrupt as caught:
+            except (KeyboardInterrupt, Interrupted) as caught:
                 interrupt = caught
                 self.line("interrupted: waiting for the package manager to come to an end")
         output.finish()
