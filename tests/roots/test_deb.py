@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.guests import chroot, roots
+from tests.guests import chroot, debs, roots
 from tests.roots import deb
 
 from pvprep import __version__, cli, explain
@@ -35,7 +35,7 @@ def said(*argv: object, **env: str) -> str:
 
 @pytest.fixture(scope="module")
 def package() -> Path:
-    return deb.built()
+    return debs.build()
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def installed(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def test_lintian_has_nothing_to_say(package: Path) -> None:
-    (changes,) = (deb.CHECKOUT / "build/deb").glob("pvprep_*.changes")
+    (changes,) = (debs.TOP / "build/deb").glob("pvprep_*.changes")
     told = said("lintian", "--allow-root", "--pedantic", "--fail-on", "warning,pedantic", changes)
     assert told == ""
 
@@ -71,7 +71,7 @@ def test_versions_agree(package: Path) -> None:
 
 
 def test_it_ships_every_module(content: Path) -> None:
-    agent = deb.CHECKOUT / "agent"
+    agent = debs.TOP / "agent"
     files = {path.relative_to(agent) for path in agent.glob("pvprep/**/*") if path.is_file()}
     wanted = {path for path in files if path.suffix != ".pyc"}
     there = content / "usr/lib/python3/dist-packages"
@@ -102,10 +102,10 @@ def test_the_manual_names_all_that_there_is(content: Path) -> None:
     "made", [["manual.py"], ["completions.py", "bash"], ["completions.py", "zsh"]]
 )
 def test_what_is_made_from_the_program_is_the_same_each_time(made: list[str]) -> None:
-    script = deb.CHECKOUT / "packaging/common" / made[0]
+    script = debs.TOP / "packaging/common" / made[0]
 
     def run(seed: str) -> str:
-        env = {"PYTHONPATH": str(deb.CHECKOUT / "agent"), "SOURCE_DATE_EPOCH": "0"}
+        env = {"PYTHONPATH": str(debs.TOP / "agent"), "SOURCE_DATE_EPOCH": "0"}
         return said("/usr/bin/python3", script, *made[1:], PYTHONHASHSEED=seed, **env)
 
     assert run("1") == run("2")
@@ -202,15 +202,15 @@ def test_it_installs_on_other_releases(suite: str, package: Path, tmp_path: Path
 
 
 def test_it_runs_from_a_checkout() -> None:
-    env = {"PYTHONPATH": str(deb.CHECKOUT / "agent")}
+    env = {"PYTHONPATH": str(debs.TOP / "agent")}
     assert said("/usr/bin/python3", "-m", "pvprep", "--version", **env) == f"pvprep {__version__}\n"
 
 
 def test_pip_installs_it(tmp_path: Path) -> None:
     source = tmp_path / "source"
-    shutil.copytree(deb.CHECKOUT / "agent", source / "agent")
+    shutil.copytree(debs.TOP / "agent", source / "agent")
     for name in ("setup.cfg", "pyproject.toml", "README.md"):
-        shutil.copy(deb.CHECKOUT / name, source)
+        shutil.copy(debs.TOP / name, source)
     venv = tmp_path / "venv"
     said("/usr/bin/python3", "-m", "venv", "--system-site-packages", venv)
     local = ["--no-index", "--no-deps", "--no-build-isolation"]
