@@ -20,7 +20,7 @@ from ..guest import Guest, Line
 from . import aptplan, dpkg
 from .aptconfig import configure
 from .child import Child, Progress
-from .fetching import Fetching
+from .reporters import Fetching, Installing
 
 LOCK_TIMEOUT = 120.0  # seconds, as apt(8) waits
 _LOCAL = "/run/pvprep-packages"  # a tree's own /run is covered while pvprep works on it
@@ -240,7 +240,7 @@ class Apt:
         import apt_pkg
 
         fetching = Fetching(what, self.progress, total_known=True)
-        installing = _Installing(self._child())
+        installing = Installing(self._child())
         archives = apt_pkg.config.find_dir("Dir::Cache::Archives")
         before = set(os.listdir(archives))
         try:
@@ -306,22 +306,3 @@ class Apt:
                 raise PvprepError(message) from None
             hint = "see to the network and to /etc/apt/sources.list"
             raise _FetchError(message, hint) from None
-
-
-class _Installing:
-    """What python-apt calls to install (apt.progress.base.InstallProgress): see Fetching."""
-
-    def __init__(self, child: Child) -> None:
-        self.child = child
-        self.status = 0
-
-    def start_update(self) -> None:
-        """Nothing to prepare."""
-
-    def finish_update(self) -> None:
-        """Nothing to put away."""
-
-    def run(self, manager: Any) -> int:
-        """Run dpkg through apt's package manager in the child."""
-        self.status = self.child.run(manager.do_install)
-        return self.status if self.status in (0, 1, 2) else 2

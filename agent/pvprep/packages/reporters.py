@@ -1,17 +1,19 @@
-"""Tells how far a download has come, and keeps what failed."""
+"""What python-apt calls while it downloads and installs.
+
+Duck-typed: the base classes in apt.progress would make this module import apt.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .child import Progress
+from .child import Child, Progress
 
 
 class Fetching:
     """What python-apt calls while it downloads (apt.progress.base.AcquireProgress).
 
-    It sets the attributes current_bytes, total_bytes and more before each pulse. Duck-typed, for
-    importing the base class would import apt.
+    It sets the attributes current_bytes, total_bytes and more before each pulse.
     """
 
     def __init__(self, what: str, progress: Progress, total_known: bool) -> None:
@@ -53,6 +55,25 @@ class Fetching:
 
     def ims_hit(self, _item: Any) -> None:
         """One file is as it was."""
+
+
+class Installing:
+    """What python-apt calls to install (apt.progress.base.InstallProgress)."""
+
+    def __init__(self, child: Child) -> None:
+        self.child = child
+        self.status = 0
+
+    def start_update(self) -> None:
+        """Nothing to prepare."""
+
+    def finish_update(self) -> None:
+        """Nothing to put away."""
+
+    def run(self, manager: Any) -> int:
+        """Run dpkg through apt's package manager in the child."""
+        self.status = self.child.run(manager.do_install)
+        return self.status if self.status in (0, 1, 2) else 2
 
 
 def _size(number: float) -> str:
