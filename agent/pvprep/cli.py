@@ -165,28 +165,9 @@ def _check_usage(args: argparse.Namespace) -> None:
     if not os.path.isdir(args.root):
         raise UsageError(f"--root {args.root}: no such directory", "give a mounted guest's root")
     if args.emit_config not in (None, "-"):
-        _check_place(_real(args.emit_config))
+        from . import delivery
 
-
-def _check_place(place: str) -> None:
-    """Whether the config can go there, asked before anything changes."""
-    directory = os.path.dirname(place) or "."
-    if os.path.isdir(place):
-        raise UsageError(f"--emit-config={place}: that is a directory")
-    if not os.path.isdir(directory):
-        raise UsageError(f"--emit-config={place}: there is no directory {directory}")
-    if not os.access(directory if _is_plain(place) else place, os.W_OK):
-        raise UsageError(f"--emit-config={place}: it cannot be written")
-
-
-def _real(place: str) -> str:
-    """Behind the links, where a regular file is: it is replaced, and a link stays one."""
-    return os.path.realpath(place) if os.path.isfile(place) else place
-
-
-def _is_plain(place: str) -> bool:
-    """A regular file, or one that can be made: not /dev/stdout, a FIFO, a terminal."""
-    return os.path.isfile(place) or not os.path.lexists(place)
+        delivery.check(args.emit_config)
 
 
 def _run(args: argparse.Namespace) -> Exit:
@@ -248,7 +229,9 @@ def _finish(args: argparse.Namespace, plan: Plan, screen: Screen) -> Exit:
     screen.ending(plan, args.verb, args.dry_run)
     place = args.emit_config or ("-" if args.verb == "config" else "")
     if config and place and not (args.json and place == "-"):
-        _deliver(config, place)
+        from .delivery import deliver
+
+        deliver(config, place)
     if args.json:
         from .schema import document
 
@@ -270,7 +253,7 @@ def _options(args: argparse.Namespace) -> Options:
     for path in args.kernel_package:
         if not os.path.isfile(path):
             raise UsageError(f"--kernel-package {path}: no such file")
-    return Options(
+    options = Options(
         device_names=args.device_names,
         kernel_packages=tuple(os.path.abspath(path) for path in args.kernel_package),
         type=args.type,
@@ -283,44 +266,28 @@ def _options(args: argparse.Namespace) -> Options:
         disk_backends=backends,
         macs=tuple(mac.lower() for mac in args.mac),
     )
+    _check_values(options)
+    return options
 
 
-def _deliver(config: str, place: str) -> None:
-    """To stdout, or whole to a file: half a config is worse than none."""
-    data = config.encode("utf-8", "surrogateescape")
-    if place == "-":
-        if sys.stdout is None:
-            raise PvprepError("stdout is closed, so the config goes nowhere", status=Exit.NOT_READY)
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        return
-    place = _real(place)
+def _check_values(options: Options) -> None:
+    """What no domain can have is refused before a guest is changed for it."""
+    from .domu.model import DomU, Vbd, Vif
+
     try:
-        if _is_plain(place):
-            _replace(place, data)
-        else:
-            with open(place, "wb") as file:
-                file.write(data)
-    except OSError as error:
-        raise PvprepError(
-            f"the config cannot be written to {place}: {error.strerror}",
-            "the guest is prepared; `pvprep config` writes the config",
-            Exit.NOT_READY,
-        ) from error
-
-
-def _replace(place: str, data: bytes) -> None:
-    temporary = f"{place}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, place)
-    except OSError:
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
-        raise
+        DomU(
+            options.name or "guest",
+            memory_mib=options.memory_mib,
+            maxmem_mib=options.maxmem_mib,
+            vcpus=options.vcpus,
+            vifs=tuple(Vif(mac) for mac in options.macs),
+            disks=(Vbd("xvda"),),
+        )
+        Vif("00:16:3e:00:00:01", options.bridge)
+        for target in options.disk_backends.values():
+            Vbd("xvda", target)
+    except PvprepError as error:
+        raise UsageError(error.message, error.hint) from None
 
 
 def _complain(message: str, hint: str) -> None:
