@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Optional
 
 from . import initrds, lock, namespace, plan, survey
-from .changes import BuildInitrd, Change
+from .changes import BuildInitrd, Change, InstallPackages
 from .draft import Draft
 from .errors import Exit, Interrupted, PvprepError
 from .guest import Guest
@@ -53,6 +53,8 @@ def prepare(guest: Guest, options: Options, screen: Screen) -> Plan:
         guest, screen.line, screen.progress, lambda change, path: _prove(guest, now, change, path)
     )
     with _interruptible():
+        if any(isinstance(change, InstallPackages) for change in now.changes):
+            workers.apt.wait()  # for the lock, while nothing has been changed yet
         transaction = journal.begin({"verb": "prepare", "options": vars(options)})
         screen.log(f"journal: {transaction.id}")
         try:

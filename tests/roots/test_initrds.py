@@ -114,7 +114,6 @@ def test_update_initramfs_goes_on_with_our_file(tree: Path) -> None:
     _build(tree, "initramfs-tools")
     (tree / _output(tree)[1:]).rename(tree / final[1:])
     guest = Guest(str(tree))
-    assert initramfs_tools.state_file(guest, version) is None
     lines: list[str] = []
     initrds.finish(guest, "initramfs-tools", version, final, lines.append)
     assert lines == [f"told of {version} {final}"]
@@ -122,19 +121,6 @@ def test_update_initramfs_goes_on_with_our_file(tree: Path) -> None:
     done = in_tree(tree, lambda guest: guest.run(["update-initramfs", "-u"]))
     assert (done.status, "altered" in done.output) == (0, False)
     assert (tree / final[1:]).stat().st_ino != before
-
-
-def test_the_state_that_old_releases_keep(tree: Path) -> None:
-    """Before 0.138 update-initramfs left a file alone whose sum it had not recorded."""
-    update = tree / "usr/sbin/update-initramfs"
-    update.write_text("#!/bin/sh\nSTATEDIR=/var/lib/initramfs-tools\n" + update.read_text())
-    path = initramfs_tools.state_file(Guest(str(tree)), "5.4.0-1")
-    assert path == "/var/lib/initramfs-tools/5.4.0-1"
-    content = initramfs_tools.state("/boot/initrd.img-5.4.0-1", b"an initrd")
-    (tree / "boot/initrd.img-5.4.0-1").write_bytes(b"an initrd")
-    (tree / "sums").write_bytes(content)
-    done = Guest(str(tree)).run(["sha1sum", "--check", "--strict", "/sums"])
-    assert (done.status, done.output) == (0, "/boot/initrd.img-5.4.0-1: OK\n")
 
 
 def test_dracut_builds(tree_dracut: Path) -> None:

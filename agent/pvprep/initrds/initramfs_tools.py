@@ -4,22 +4,15 @@
 the hooks in /etc/initramfs/post-update.d. The journal does the renaming, for it has to prove the
 content first; so mkinitramfs is called here, and the hooks afterwards (see finish).
 
-That a later `update-initramfs -u` takes the file for its own:
-- 0.138 and later (Debian 11 on; Ubuntu 20.10 on) go by the file's name alone: nothing to do.
-- earlier ones keep a SHA-1 sum of it in /var/lib/initramfs-tools/VERSION; where it does not agree
-  they say that the file "has been altered" and leave it for ever: see state_file.
+A later `update-initramfs -u` takes the file for its own, since 0.138 (Debian 11, Ubuntu 20.10) goes
+by the file's name alone; earlier ones kept a sum of it.
 """
 
 from __future__ import annotations
 
-import hashlib
-from typing import Optional
-
 from ..guest import Guest
 
 PROGRAM = "/usr/sbin/mkinitramfs"
-_UPDATE = "/usr/sbin/update-initramfs"
-_STATE = "/var/lib/initramfs-tools"
 _POST_UPDATE = "/etc/initramfs/post-update.d"
 _COPY = "/run/pvprep-initramfs-tools"
 
@@ -60,14 +53,3 @@ def finish(guest: Guest, version: str, path: str) -> list[str]:
     if not guest.names(_POST_UPDATE):
         return []
     return ["run-parts", f"--arg={version}", f"--arg={path}", _POST_UPDATE]
-
-
-def state_file(guest: Guest, version: str) -> Optional[str]:
-    """Where this guest's update-initramfs keeps the sum of the initrd, None where it does not."""
-    content = guest.read(_UPDATE) or b""
-    return f"{_STATE}/{version}" if _STATE.encode() in content else None
-
-
-def state(path: str, initrd: bytes) -> bytes:
-    """The content of the state file; path: the initrd's final one in /boot."""
-    return f"{hashlib.sha1(initrd).hexdigest()}  {path}\n".encode()

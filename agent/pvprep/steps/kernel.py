@@ -38,6 +38,7 @@ TOUCHES = (
     "/boot/initrd.img",
     "/boot/vmlinuz.old",
     "/boot/initrd.img.old",
+    "/var/lib/apt/extended_states",
 )
 
 
