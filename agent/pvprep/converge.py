@@ -54,7 +54,7 @@ def prepare(guest: Guest, options: Options, screen: Screen) -> Plan:
     )
     with _interruptible():
         if any(isinstance(change, InstallPackages) for change in now.changes):
-            workers.apt.wait()  # for the lock, while nothing has been changed yet
+            workers.wait()  # while nothing has been changed yet
         transaction = journal.begin({"verb": "prepare", "options": vars(options)})
         screen.log(f"journal: {transaction.id}")
         try:

@@ -28,6 +28,10 @@ class GuestWorkers:
         self.prove = prove
         self.apt = Apt(guest, line=line, progress=progress)
 
+    def wait(self) -> None:
+        """Wait until nobody else holds the package manager's lock; PvprepError if that lasts."""
+        self.apt.wait()
+
     def install(self, change: InstallPackages) -> None:
         """Install by name, or the first of several that can be had."""
         if change.one_of:

@@ -85,6 +85,10 @@ class Builder:
         self.installs: list[InstallPackages] = []
         self.after = lambda: None
 
+    def wait(self) -> None:
+        """Nobody else has a lock."""
+        assert not self.installs, "too late: a kernel is installed already"
+
     def build(self, change: BuildInitrd, output: str) -> None:
         """From the configuration as it is now."""
         listed = (self.root / "etc/initramfs-tools/modules").read_text()
