@@ -36,6 +36,11 @@ modprobe 9pnet_virtio || exit
 mkdir -p /job
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144 job /job || exit
 systemctl is-system-running --wait >/job/state
+# A card that is hotplugged, as Debian has it, gets its address after that.
+for second in $(seq 60); do
+    [ -z "$(ip -4 -o address show scope global)" ] || break
+    sleep 1
+done
 cd /root
 sh /job/run </dev/null >/job/stdout 2>/job/stderr
 echo $? >/job/status
