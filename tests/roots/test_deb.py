@@ -142,8 +142,15 @@ def test_bash_completes(
     assert sorted(filter(None, lines)) == sorted(offered)
 
 
-def test_zsh_can_read_its_completion(content: Path) -> None:
-    assert said("zsh", "-n", content / "usr/share/zsh/vendor-completions/_pvprep") == ""
+def test_zsh_gets_what_it_shall_complete(content: Path) -> None:
+    completion = content / "usr/share/zsh/vendor-completions/_pvprep"
+    script = '_arguments() { print -rl -- "$@" }; _describe() { print -rl -- ${(P)2} }; '
+    script += "words=(pvprep explain); . $1; _pvprep_verbs; _pvprep_ids"
+    told = said("zsh", "-efc", script, "zsh", completion).splitlines()
+    assert "--version[show program's version number and exit]" in told
+    assert "--type=[type of the domain]:type:(pv pvh)" in told
+    assert "--emit-config=-[write the domU config to stdout, or to =FILE]::FILE:_files" in told
+    assert {line.split(":")[0] for line in told} >= {"prepare", "rollback", *explain.topics()}
 
 
 def test_the_unit_fits_into_a_boot(content: Path, tmp_path: Path) -> None:
