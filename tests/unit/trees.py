@@ -10,6 +10,7 @@ from tests.unit.survey.synthetic import LINUX_PV, LINUX_PVH, bzimage, cpio, elf,
 
 from pvprep.changes import BuildInitrd, InstallPackages
 from pvprep.editors import modules as module_lists
+from pvprep.guest import Guest
 
 OS_RELEASE = """\
 PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"
@@ -74,6 +75,18 @@ def make(root: Path, files: Mapping[str, str] = {}, pv: bool = True) -> Path:
     (root / f"boot/vmlinuz-{VERSION}").write_bytes(image(pv))
     (root / f"boot/initrd.img-{VERSION}").write_bytes(initrd(frontends=False))
     return root
+
+
+class Running(Guest):
+    """A tree that passes for a running system."""
+
+    running = True  # type: ignore[assignment]
+
+    def host(self, path: str, follow: bool = True) -> str:
+        return self.root + self.resolve(path, follow)
+
+    def resolve(self, path: str, follow: bool = True) -> str:
+        return Guest(self.root).resolve(path, follow)
 
 
 class Builder:

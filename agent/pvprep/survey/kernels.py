@@ -116,9 +116,10 @@ class _Proofs:
         self.known: dict[str, Any] = {}
         if self.usable:
             try:
-                self.known = json.loads(guest.text(MEMORY) or "{}")
+                known = json.loads(guest.text(MEMORY) or "{}")
             except ValueError:
-                self.known = {}
+                known = {}
+            self.known = known if isinstance(known, dict) else {}
 
     def kernels(self, images: list[str]) -> dict[str, KernelProof]:
         """Proofs by image path."""

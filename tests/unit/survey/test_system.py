@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.unit.trees import Running
 
 from pvprep.errors import PvprepError
 from pvprep.facts import Virt
@@ -146,18 +147,6 @@ def test_a_tree_tells_nothing_of_a_machine(tmp_path: Path) -> None:
     assert (machine.uuid, machine.memory_mib, machine.vcpus, machine.firmware) == ("", None, None,
                                                                                    "")  # fmt: skip
     assert machine.hostname == "web1"
-
-
-class Running(Guest):
-    """A tree that passes for a running system."""
-
-    running = True  # type: ignore[assignment]
-
-    def host(self, path: str, follow: bool = True) -> str:
-        return self.root + path
-
-    def resolve(self, path: str, follow: bool = True) -> str:
-        return path
 
 
 def test_the_machine_under_a_running_system(tmp_path: Path) -> None:

@@ -1,0 +1,165 @@
+"""Installed kernels, from a tree with images that are real in form."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from tests.unit import trees
+from tests.unit.building import VERSION
+from tests.unit.trees import Running
+
+from pvprep.guest import Guest
+from pvprep.survey import kernels as module
+from pvprep.survey.kernels import kernels, version_key
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return trees.make(tmp_path / "tree")
+
+
+def versions(root: Path) -> list[str]:
+    return [kernel.version for kernel in kernels(Guest(str(root)))[0]]
+
+
+def test_a_kernel_with_all_that_belongs_to_it(root: Path) -> None:
+    (kernel,), initrds = kernels(Guest(str(root)))
+    assert kernel.version == VERSION
+    assert kernel.image == f"/boot/vmlinuz-{VERSION}"
+    assert kernel.initrd == f"/boot/initrd.img-{VERSION}"
+    assert (kernel.proof.pv, kernel.proof.pvh, kernel.proof.bits) == (True, True, 64)
+    assert kernel.config == {"XEN": "y", "XEN_PV": "y", "XEN_PVH": "n"}
+    assert kernel.config_path == f"/boot/config-{VERSION}"
+    assert kernel.builtin == {"ext4"}
+    assert kernel.modules == {"xen_blkfront", "xen_netfront"}
+    assert list(initrds) == [kernel.initrd]
+    assert initrds[kernel.initrd].kind == "initramfs-tools"
+
+
+def test_initrds_of_kernels_that_cannot_boot_pv_are_not_opened(root: Path) -> None:
+    (root / f"boot/vmlinuz-{VERSION}").write_bytes(trees.image(pv=False))
+    (kernel,), initrds = kernels(Guest(str(root)))
+    assert not kernel.proof.pv
+    assert initrds == {}
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["vmlinuz-6.1.9", "vmlinuz-6.1.10", "vmlinuz-5.10.0-30-amd64"],
+         ["5.10.0-30-amd64", "6.1.9", "6.1.10"]),
+        (["vmlinux-4.4", "kernel-6.6.1-gentoo", "vmlinuz"], ["4.4", "6.6.1-gentoo"]),
+        (["vmlinuz-6.1.old", "vmlinuz-6.1.bak", "vmlinuz-6.1.dpkg-new", "vmlinuz-6.1-kdump",
+          "vmlinuz-0-rescue-1234", "System.map-6.1", "vmlinuz-"], []),
+        (["vmlinuz-6.1-rc1", "vmlinuz-6.1"], ["6.1-rc1", "6.1"]),
+    ],
+)  # fmt: skip
+def test_which_files_are_kernels_the_newest_last(
+    root: Path, names: list[str], found: list[str]
+) -> None:
+    for path in (root / "boot").glob("vmlinuz-*"):
+        path.unlink()
+    for name in names:
+        (root / "boot" / name).write_bytes(b"")
+    assert sorted(versions(root)) == sorted(found)
+    if "rc1" not in "".join(found):
+        assert versions(root) == found
+
+
+def test_odd_images_are_facts_with_a_problem(root: Path) -> None:
+    (root / "boot/vmlinuz-1").write_bytes(b"text")
+    (root / "boot/vmlinuz-2").mkdir()
+    os.mkfifo(root / "boot/vmlinuz-3")
+    (root / "boot/vmlinuz-4").symlink_to("gone")
+    (root / "boot/vmlinuz-5").symlink_to(f"vmlinuz-{VERSION}")
+    found = {kernel.version: kernel for kernel in kernels(Guest(str(root)))[0]}
+    assert sorted(found) == ["1", "5", VERSION]
+    assert found["1"].proof.problem
+    assert found["5"].proof.pv
+    assert (found["5"].initrd, found["5"].config_path) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "name", ["initrd.img-{}", "initramfs-{}.img", "initrd-{}"]
+)
+def test_names_of_initrds(root: Path, name: str) -> None:
+    (root / f"boot/initrd.img-{VERSION}").rename(root / "boot" / name.format(VERSION))
+    assert kernels(Guest(str(root)))[0][0].initrd == f"/boot/{name.format(VERSION)}"
+
+
+def test_the_configuration_may_lie_with_the_modules(root: Path) -> None:
+    (root / f"boot/config-{VERSION}").rename(root / f"lib/modules/{VERSION}/config")
+    assert kernels(Guest(str(root)))[0][0].config_path == f"/lib/modules/{VERSION}/config"
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".xz", ".zst"])
+def test_modules_by_any_suffix(root: Path, suffix: str) -> None:
+    dep = f"kernel/a/xen-blkfront.ko{suffix}: kernel/b/xen-netfront.ko\nkernel/ext4.ko:\n"
+    (root / f"lib/modules/{VERSION}/modules.dep").write_text(dep)
+    assert kernels(Guest(str(root)))[0][0].modules == {"xen_blkfront"}
+
+
+def test_versions_sort_as_people_count() -> None:
+    ordered = ["2.6.18-6-xen-686", "5.10.0-9-amd64", "5.10.0-30-amd64", "6.1.0-28-amd64", "6.12"]
+    assert sorted([ordered[n] for n in (3, 0, 4, 2, 1)], key=version_key) == ordered
+
+
+# What is remembered until the next boot
+
+
+@pytest.fixture
+def remembering(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guest:
+    """As on a running system, but with the memory in the tree."""
+    monkeypatch.setattr(module, "MEMORY", str(tmp_path / "proofs" / "proofs.json"))
+    monkeypatch.setattr(Running, "text", _text)
+    monkeypatch.setattr(module.os.path, "ismount", lambda _path: True)
+    return Running(str(root))
+
+
+def _text(guest: Guest, path: str) -> str:
+    """The memory lies beside the tree, since it is written by its own path."""
+    if path != module.MEMORY:
+        return Guest.text(guest, path)
+    return Path(path).read_text() if Path(path).exists() else ""
+
+
+def test_nothing_is_opened_twice(remembering: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = kernels(remembering)
+    known = json.loads(Path(module.MEMORY).read_text())
+    assert len(known) == 2
+
+    def never(*_args: object) -> dict[str, object]:
+        assert _args[1] == [], "opened again"
+        return {}
+
+    monkeypatch.setattr(module, "prove_all", never)
+    assert kernels(remembering) == first
+
+
+def test_a_file_that_changed_is_opened_again(remembering: Guest) -> None:
+    kernels(remembering)
+    (Path(remembering.root) / f"boot/vmlinuz-{VERSION}").write_bytes(trees.image(pv=False))
+    assert not kernels(remembering)[0][0].proof.pv
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[]", "1", '{"x": {}}'])
+def test_a_damaged_memory_is_none(remembering: Guest, text: str) -> None:
+    memory = Path(module.MEMORY)
+    memory.parent.mkdir()
+    memory.write_text(text)
+    assert kernels(remembering)[0][0].proof.pv
+
+
+def test_problems_are_not_remembered(remembering: Guest) -> None:
+    (Path(remembering.root) / f"boot/vmlinuz-{VERSION}").write_bytes(b"text")
+    kernels(remembering)
+    assert not Path(module.MEMORY).exists()
+
+
+def test_another_version_of_pvprep_has_another_memory() -> None:
+    from pvprep import __version__
+
+    assert __version__ in module.MEMORY
