@@ -47,6 +47,7 @@ def test_running_is_the_root_alone(root: Path) -> None:
         ({}, "/none/../etc", "/etc"),
         ({}, "/", "/"),
         ({"a": "/etc/hostname"}, "/a", "/etc/hostname"),
+        ({"etc/a": "/etc/hostname"}, "/etc/a", "/etc/hostname"),
         ({"a": "../../../outside"}, "/a", "/outside"),
         ({"a": "/outside"}, "/a", "/outside"),
         ({"a": "etc", "b": "a"}, "/b/hostname", "/etc/hostname"),
@@ -144,7 +145,11 @@ def test_what_is_no_regular_file_has_no_content(root: Path) -> None:
         assert not guest.is_file(f"/{name}")
 
 
-def test_a_device_is_not_even_opened(root: Path) -> None:
+def test_a_device_is_not_even_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(path: str, *_: object) -> int:
+        raise AssertionError(path)
+
+    monkeypatch.setattr(os, "open", never)
     assert Guest("/").read("/dev/null") is None
     assert Guest("/").read("/dev/zero") is None
 

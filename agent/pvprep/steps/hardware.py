@@ -34,14 +34,13 @@ FILES = ("/etc/modules", "/etc/modules-load.d/*.conf")
 
 def plan(context: Context, draft: Draft) -> None:
     """Comment out the forced loads."""
-    seen = set()
     for path, entry in sorted(context.facts.files.items()):
         if path != "/etc/modules" and not path.startswith("/etc/modules-load.d/"):
             continue
-        # modules-load.d/modules.conf is a link to /etc/modules on Debian.
-        if entry.path in seen or entry.is_dir:
+        # modules-load.d/modules.conf is a link to /etc/modules on Debian: the second edit of a file
+        # finds nothing to do.
+        if entry.is_dir:
             continue
-        seen.add(entry.path)
         draft.edit(NAME, path, modules.comment_out(draft.text(path), EMULATED, WHY))
 
 
