@@ -82,9 +82,7 @@ def refuse_pending(journal: Journal) -> None:
     if pending:
         pid = lock.holder(journal.home)
         if pid:
-            raise PvprepError(
-                f"another pvprep is running (pid {pid})", "wait until it is done", Exit.NOT_READY
-            )
+            raise lock.busy(pid)
         raise PvprepError(
             f"an earlier run of pvprep was stopped half way ({pending[0].id})",
             "run `pvprep recover` first: it finishes it or puts everything back",

@@ -30,6 +30,14 @@ def holder(directory: str) -> str:
     return ""
 
 
+def busy(pid: str) -> PvprepError:
+    """Why nobody else may start now. A lock outlives its process in a child that installs."""
+    what = f"another pvprep is running (pid {pid})"
+    if not os.path.exists(f"/proc/{pid}"):
+        what = "what a pvprep that was killed had started (a package manager) is still at work"
+    return PvprepError(what, "wait until it is done", Exit.NOT_READY)
+
+
 class Lock:
     """Taken when made. PvprepError where another process has it or the directory is read-only."""
 
@@ -43,9 +51,7 @@ class Lock:
         except BlockingIOError:
             pid = holder(directory) or "not known"
             self.release()
-            raise PvprepError(
-                f"another pvprep is running (pid {pid})", "wait until it is done", Exit.NOT_READY
-            ) from None
+            raise busy(pid) from None
         except OSError as error:
             self.release()
             raise in_words(error, f"cannot write {directory}", Exit.NOT_READY) from error

@@ -164,31 +164,37 @@ def _undo(guest: Guest, manifest: Manifest, entry: Entry, workers: Workers) -> N
 
 
 def _purge(manifest: Manifest, entry: Entry, workers: Workers) -> None:
-    """Remove the packages that came with the change, and no others."""
-    done = manifest.done.get(entry.number)
-    now = set(workers.installed())
-    new = sorted(now & set(done.new) if done else now - set(entry.installed))
+    """Remove the packages that came with the change, and no others.
+
+    At once, as mending first would configure, and build an initrd for, what has to go; and once
+    more after it: a package manager that was killed knows some of them from its own journal only.
+    """
+    new = _came(manifest, entry, workers)
     if new:
         try:
-            # At once: mending first would configure, and build an initrd for, what has to go.
             workers.purge(new)
         except PvprepError:
-            _mend(workers)
-            workers.purge(new)
-    _mend(workers)
-    still = set(new) & set(workers.installed())
-    if still:
-        raise PvprepError(
-            f"still installed: {' '.join(sorted(still))}",
-            "remove them with the package manager, then run `pvprep recover`",
-        )
-
-
-def _mend(workers: Workers) -> None:
+            pass  # it may need mending first
     try:
         workers.mend()
     except PvprepError:
         pass  # what is broken in the end, a survey tells (dpkg.broken)
+    new = _came(manifest, entry, workers)
+    if new:
+        workers.purge(new)
+    still = _came(manifest, entry, workers)
+    if still:
+        raise PvprepError(
+            f"still installed: {' '.join(still)}",
+            "remove them with the package manager, then run `pvprep recover`",
+        )
+
+
+def _came(manifest: Manifest, entry: Entry, workers: Workers) -> list[str]:
+    """The packages that came with the change and are there now."""
+    done = manifest.done.get(entry.number)
+    now = set(workers.installed())
+    return sorted(now & set(done.new) if done else now - set(entry.installed))
 
 
 def _move_back(guest: Guest, entry: Entry) -> None:

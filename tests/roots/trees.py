@@ -59,7 +59,12 @@ def let_fetch(root: Path) -> None:
 
 
 def package(
-    directory: Path, name: str, version: str = "1", postinst: str = "", **fields: str
+    directory: Path,
+    name: str,
+    version: str = "1",
+    postinst: str = "",
+    preinst: str = "",
+    **fields: str,
 ) -> Path:
     """A package file without content, built by dpkg-deb; fields: of the control file."""
     tree = directory / f"{name}_{version}"
@@ -74,9 +79,10 @@ def package(
     }
     text = "".join(f"{key}: {value}\n" for key, value in control.items())
     (tree / "DEBIAN/control").write_text(text)
-    if postinst:
-        (tree / "DEBIAN/postinst").write_text(f"#!/bin/sh\n{postinst}\n")
-        (tree / "DEBIAN/postinst").chmod(0o755)
+    for script, text in (("postinst", postinst), ("preinst", preinst)):
+        if text:
+            (tree / "DEBIAN" / script).write_text(f"#!/bin/sh\n{text}\n")
+            (tree / "DEBIAN" / script).chmod(0o755)
     file = directory / f"{name}_{version}.deb"
     command = ["dpkg-deb", "--root-owner-group", "-b", tree, file]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
