@@ -6,6 +6,7 @@ them are one transaction of the journal. What is claimed in the end is what the 
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +37,11 @@ def look(guest: Guest, options: Options) -> Plan:
     try:
         facts = survey.take(guest, plan.reads())
     except PvprepError as error:
-        raise PvprepError(error.message, error.hint, Exit.NOT_READY) from error
+        message, hint = error.message, error.hint
+        if os.geteuid() != 0:  # Debian's grub.cfg, for one, is for root's eyes only
+            message = f"host.not-root: not run as root: {message}"
+            hint = "run it as root, for example with sudo"
+        raise PvprepError(message, hint, Exit.NOT_READY) from error
     return plan.make(facts, options)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 
-from .errors import PvprepError
+from .errors import Exit, PvprepError
 from .guest import Guest
 
 _CLONE_NEWNS = 0x00020000
@@ -46,6 +46,7 @@ def enter(guest: Guest) -> None:
         raise PvprepError(
             f"no mount namespace of our own: {os.strerror(ctypes.get_errno())}",
             "run pvprep as root; in a container it needs CAP_SYS_ADMIN",
+            Exit.NOT_READY,
         )
     _mount("none", "/", "", _MS_REC | _MS_PRIVATE)
     safe = _MS_NOSUID | _MS_NODEV
@@ -70,6 +71,7 @@ def _place(guest: Guest, path: str) -> str:
     raise PvprepError(
         f"{guest.root} has no directory {path} to mount on",
         f"mkdir {guest.root}{path}, if this is the root of a guest",
+        Exit.NOT_READY,
     )
 
 
@@ -101,4 +103,5 @@ def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> N
         raise PvprepError(
             f"cannot mount {source} on {target}: {os.strerror(ctypes.get_errno())}",
             "run pvprep as root; in a container it needs CAP_SYS_ADMIN",
+            Exit.NOT_READY,
         )
