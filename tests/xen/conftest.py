@@ -1,0 +1,5 @@
+"""Room for trees and images."""
+
+from tests.guests.conftest import space
+
+__all__ = ["space"]
