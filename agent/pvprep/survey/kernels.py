@@ -6,7 +6,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Optional
 
@@ -14,7 +14,7 @@ from .. import __version__
 from ..facts import InitrdProof, Kernel, KernelProof
 from ..guest import Guest
 from .initrd_image import prove_initrd
-from .isolate import prove_all
+from .isolate import Prover, run
 from .kernel_image import prove_kernel
 
 MIB = 1024 * 1024
@@ -35,15 +35,16 @@ MEMORY = f"/run/pvprep/proofs-{__version__}.json"
 
 
 def kernels(guest: Guest) -> tuple[tuple[Kernel, ...], dict[str, InitrdProof]]:
-    """All kernels in /boot, newest last as the names sort; and the initrds of PV-capable ones."""
+    """All kernels in /boot, newest last as the names sort; and the initrds of PV-capable ones.
+
+    What cannot be PV-capable by its configuration has its initrd left unopened: it costs time.
+    """
     found = [kernel for kernel in (_kernel(guest, name) for name in _images(guest)) if kernel]
-    proofs = _Proofs(guest)
-    images = proofs.kernels([kernel.image for kernel in found])
-    found = [replace(kernel, proof=images[kernel.image]) for kernel in found]
-    wanted = [kernel.initrd for kernel in found if kernel.initrd and kernel.proof.pv]
-    initrds = proofs.initrds(wanted)
-    proofs.remember()
-    return tuple(found), initrds
+    able = [kernel for kernel in found if kernel.config.get("XEN_PV") != "n"]
+    images, initrds = _Proofs(guest).take(
+        [kernel.image for kernel in found], [kernel.initrd for kernel in able if kernel.initrd]
+    )
+    return tuple(replace(kernel, proof=images[kernel.image]) for kernel in found), initrds
 
 
 def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
@@ -121,24 +122,29 @@ class _Proofs:
                 known = {}
             self.known = known if isinstance(known, dict) else {}
 
-    def kernels(self, images: list[str]) -> dict[str, KernelProof]:
-        """Proofs by image path."""
-        known = self._known(images)
-        todo = [path for path in images if path not in known]
-        found = self._prove(todo, prove_kernel)
-        for path, proof in found.items():
-            self._keep(path, asdict(proof))
-        return {**{path: KernelProof(**value) for path, value in known.items()}, **found}
+    def take(
+        self, images: Sequence[str], initrds: Sequence[str]
+    ) -> tuple[dict[str, KernelProof], dict[str, InitrdProof]]:
+        """Proofs of kernels and of initrds, by path; those not known yet all at once."""
+        known = self._known([*images, *initrds])
+        kernel_jobs = {path: (prove_kernel, self.guest.host(path)) for path in images}
+        initrd_jobs = {path: (prove_initrd, self.guest.host(path)) for path in initrds}
+        jobs: dict[str, tuple[Prover[Any], str]] = {**kernel_jobs, **initrd_jobs}
+        proofs = run([job for path, job in jobs.items() if path not in known])
+        kernels = {
+            path: KernelProof(**known[path]) if path in known else proofs[job]
+            for path, job in kernel_jobs.items()
+        }
+        opened = {
+            path: _unpack(known[path]) if path in known else proofs[job]
+            for path, job in initrd_jobs.items()
+        }
+        self._keep({path: asdict(proof) for path, proof in kernels.items() if path not in known})
+        self._keep({path: _pack(proof) for path, proof in opened.items() if path not in known})
+        self._remember()
+        return kernels, opened
 
-    def initrds(self, paths: list[str]) -> dict[str, InitrdProof]:
-        """Proofs by initrd path."""
-        known = self._known(paths)
-        found = self._prove([path for path in paths if path not in known], prove_initrd)
-        for path, proof in found.items():
-            self._keep(path, _pack(proof))
-        return {**{path: _unpack(value) for path, value in known.items()}, **found}
-
-    def remember(self) -> None:
+    def _remember(self) -> None:
         """Write down what was proven, if there is anything new."""
         if not (self.usable and self.new):
             return
@@ -151,14 +157,15 @@ class _Proofs:
         except OSError:
             pass  # only speed is lost
 
-    def _known(self, paths: list[str]) -> dict[str, Any]:
+    def _known(self, paths: Sequence[str]) -> dict[str, Any]:
         kept = {path: self.known.get(self._key(path)) for path in paths}
         return {path: value for path, value in kept.items() if value is not None}
 
-    def _keep(self, path: str, value: Mapping[str, Any]) -> None:
-        if not value["problem"]:
-            self.known[self._key(path)] = value
-            self.new = True
+    def _keep(self, values: Mapping[str, Mapping[str, Any]]) -> None:
+        for path, value in values.items():
+            if not value["problem"]:
+                self.known[self._key(path)] = value
+                self.new = True
 
     def _key(self, path: str) -> str:
         info: Optional[os.stat_result] = self.guest.stat(path)
@@ -166,11 +173,6 @@ class _Proofs:
             return path
         times = f"{info.st_mtime_ns} {info.st_ctime_ns}"
         return f"{path} {info.st_dev}:{info.st_ino} {info.st_size} {times}"
-
-    def _prove(self, paths: list[str], prove: Any) -> dict[str, Any]:
-        hosts = {path: self.guest.host(path) for path in paths}
-        proofs = prove_all(prove, list(hosts.values()))
-        return {path: proofs[host] for path, host in hosts.items()}
 
 
 def _pack(proof: InitrdProof) -> dict[str, Any]:
