@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.guests import profiles, roots
+from tests.guests import images, profiles, roots
 from tests.guests.profiles import Profile
 from tests.roots import disks, snapshot, trees
 from tests.roots.runs import Result, has_driver, names, pvprep, restored, version
@@ -96,14 +98,20 @@ def i386(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
 
 @pytest.fixture(scope="module")
 def from_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    """A Debian 12 without any kernel or initrd builder, given a package file."""
+    """A Debian 12 without any kernel or initrd builder, on a mounted disk, given a package file."""
     work = tmp_path_factory.mktemp("file")
-    root = _root(profiles.BOOKWORM_WITHOUT_KERNEL, work)
+    disk, root = work / "disk", work / "mounted"
+    images.mbr(_root(profiles.BOOKWORM_WITHOUT_KERNEL, work), disk, root_mib=1500, swap_mib=16)
+    root.mkdir()
+    subprocess.run(["mount", "-o", f"loop,offset={images.MIB}", disk, root], check=True)
     roots.build_profile(profiles.BOOKWORM_CLOUD_KERNEL)  # so that its packages are there
     archives = roots.CACHE / "archives" / "bookworm-amd64"
     file = max(archives.glob("linux-image-*[0-9]-cloud-amd64_*.deb"))
-    yield _tell(root, work, "*-cloud-amd64", "--kernel-package", str(file))
-    roots.remove(root)
+    try:
+        yield _tell(root, work, "*-cloud-amd64", "--kernel-package", str(file))
+    finally:
+        subprocess.run(["umount", "--lazy", root], check=True)
+        shutil.rmtree(work)
 
 
 @pytest.fixture(params=["i386", "from_file"])
@@ -161,7 +169,7 @@ def test_the_real_pygrub_takes_the_new_kernel(story: Story) -> None:
 
 
 def test_nothing_of_this_machine_gets_into_the_menu(story: Story) -> None:
-    """update-grub in a tree would ask for the disk that the tree lies on."""
+    """update-grub in a tree would ask for the disk that it lies on, or the loop device."""
     entries = re.findall(r"(?m)^\s*linux\s.*", story.seen["boot/grub/grub.cfg"])
     roots_named = {word for line in entries for word in line.split() if word.startswith("root=")}
     assert roots_named <= {"root=/dev/sda1", "root=/dev/xvda1"}

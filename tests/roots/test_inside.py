@@ -1,0 +1,122 @@
+"""pvprep inside the guest, with its own Python: so do kickstart's and preseed's chroots run it.
+
+Of this machine nothing is seen but the kernel: the guest finds itself on /dev/sda1, as a new one
+does whose installer runs pvprep at its end.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.guests import images, profiles, roots
+from tests.roots import snapshot
+from tests.roots.runs import AGENT, Result, has_driver, names, restored, version
+from tests.roots.test_conversion import RELEASES
+
+pytestmark = pytest.mark.roots
+
+# The mounts that installers make; they end with the namespace. lsblk would tell of the machine's
+# disks, and tells of the guest's instead.
+_ENTER = """
+mount --make-rprivate /
+cd "$1"
+mount -t proc proc proc
+mount -t sysfs -o ro sys sys
+mount --rbind /dev dev
+mount -t tmpfs tmpfs run
+mount --bind "$2" bin/lsblk
+shift 2
+exec chroot . "$@"
+"""
+_LSBLK = """\
+#!/bin/sh
+cat <<'END'
+{{"blockdevices": [{{"kname": "sda", "maj:min": "8:0", "type": "disk", "size": 2147483648,
+ "fstype": null, "uuid": null, "label": null, "partuuid": null, "parttype": null, "pttype": "dos",
+ "rm": false, "model": "QEMU HARDDISK", "children": [
+ {{"kname": "sda1", "maj:min": "{number}", "type": "part", "size": 2000000000, "fstype": "ext4",
+  "uuid": "{root}", "label": null, "partuuid": "{disk}-01", "parttype": "0x83", "pttype": "dos",
+  "rm": false, "model": null}},
+ {{"kname": "sda2", "maj:min": "8:2", "type": "part", "size": 134217728, "fstype": "swap",
+  "uuid": "{swap}", "label": null, "partuuid": "{disk}-02", "parttype": "0x82", "pttype": "dos",
+  "rm": false, "model": null}}]}}]}}
+END
+"""
+
+
+class Inside:
+    """The guest with pvprep in it."""
+
+    def __init__(self, root: Path, work: Path) -> None:
+        self.root = root
+        self._lsblk = work / "lsblk"
+        device = os.stat(root).st_dev
+        self._lsblk.write_text(
+            _LSBLK.format(
+                number=f"{os.major(device)}:{os.minor(device)}",
+                root=profiles.ROOT_UUID,
+                swap=profiles.SWAP_UUID,
+                disk=profiles.DISK_ID,
+            )
+        )
+        self._lsblk.chmod(0o755)
+        shutil.copytree(
+            AGENT / "pvprep", root / "opt/pvprep", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        # A tree's initrd takes every driver; here MODULES=dep would ask for this machine's disk.
+        conf = root / "etc/initramfs-tools/conf.d/modules"
+        conf.write_text("MODULES=most\n")
+
+    def run(self, *words: str) -> Result:
+        """Run /usr/bin/python3 -m pvprep in a chroot."""
+        enter = ["unshare", "--mount", "sh", "-ec", _ENTER, "sh"]
+        command = ["/usr/bin/python3", "-m", "pvprep", *words]
+        path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        done = subprocess.run(
+            [*enter, str(self.root), str(self._lsblk), *command],
+            env={"PATH": path, "PYTHONPATH": "/opt", "PYTHONDONTWRITEBYTECODE": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(params=["debian-11", "debian-13-networkd"])
+def inside(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Inside]:
+    tree, disk, root = tmp_path / "tree", tmp_path / "disk", tmp_path / "mounted"
+    roots.unpack(roots.build_profile(RELEASES[request.param]), tree)
+    images.mbr(tree, disk, root_mib=1500, swap_mib=16)
+    roots.remove(tree)
+    root.mkdir()
+    subprocess.run(["mount", "-o", f"loop,offset={images.MIB}", disk, root], check=True)
+    try:
+        yield Inside(root, tmp_path)
+    finally:
+        subprocess.run(["umount", "--lazy", root], check=True)
+        disk.unlink()
+
+
+def test_it_works_with_the_guests_own_python(inside: Inside) -> None:
+    before = snapshot.take(inside.root)
+    dry = inside.run("--dry-run", "--emit-config")
+    assert dry.status == 0, dry.err
+    assert snapshot.differences(before, snapshot.take(inside.root)) == []
+    done = inside.run("--emit-config")
+    assert done.status == 0, done.err
+    assert done.out == dry.out
+    found = names(inside.root, "lsinitramfs", f"/boot/initrd.img-{version(inside.root)}")
+    assert has_driver(found, "xen-blkfront") and has_driver(found, "xen-netfront")
+    assert inside.run("check").status == 0
+    status = inside.run("status")
+    assert status.status == 0 and "done, " in status.out
+    assert inside.run("rollback").status == 0
+    # Its log is the guest's here.
+    left = [line for line in restored(before, inside.root) if not line.startswith("/var/log")]
+    assert left == []
+    assert list((inside.root / "var/log/pvprep").glob("*-prepare-*.log"))
