@@ -231,6 +231,7 @@ class Facts:
     system: str = "Linux"
     has_proc: bool = True
     has_sys: bool = True
+    grub_blind: str = ""  # why grub-mkconfig would fail to find the disk of /; asked for if it runs
 
     def file(self, path: str) -> Optional[File]:
         """The file found under a path, None where there is none."""

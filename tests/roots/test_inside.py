@@ -27,10 +27,10 @@ mount --make-rprivate /
 cd "$1"
 mount -t proc proc proc
 mount -t sysfs -o ro sys sys
-mount --rbind /dev dev
+[ -n "$3" ] || mount --rbind /dev dev
 mount -t tmpfs tmpfs run
 mount --bind "$2" bin/lsblk
-shift 2
+shift 3
 exec chroot . "$@"
 """
 _LSBLK = """\
@@ -72,13 +72,13 @@ class Inside:
         conf = root / "etc/initramfs-tools/conf.d/modules"
         conf.write_text("MODULES=most\n")
 
-    def run(self, *words: str) -> Result:
+    def run(self, *words: str, without_dev: bool = False) -> Result:
         """Run /usr/bin/python3 -m pvprep in a chroot."""
         enter = ["unshare", "--mount", "sh", "-ec", _ENTER, "sh"]
         command = ["/usr/bin/python3", "-m", "pvprep", *words]
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         done = subprocess.run(
-            [*enter, str(self.root), str(self._lsblk), *command],
+            [*enter, str(self.root), str(self._lsblk), "1" * without_dev, *command],
             env={"PATH": path, "PYTHONPATH": "/opt", "PYTHONDONTWRITEBYTECODE": "1"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -120,3 +120,18 @@ def test_it_works_with_the_guests_own_python(inside: Inside) -> None:
     left = [line for line in restored(before, inside.root) if not line.startswith("/var/log")]
     assert left == []
     assert list((inside.root / "var/log/pvprep").glob("*-prepare-*.log"))
+
+
+def test_a_disk_that_grub_cannot_find_is_said_before(inside: Inside) -> None:
+    """A kernel is needed, whose package would run update-grub and fail."""
+    for path in (inside.root / "boot").glob("vmlinuz-*"):
+        path.unlink()
+    before = snapshot.take(inside.root)
+    done = inside.run("--emit-config", without_dev=True)
+    assert (done.status, done.out) == (1, ""), done.err
+    assert "Not ready: bootloader.no-device." in done.err
+    assert "found: /usr/sbin/grub-probe: error: " in done.err
+    differences = snapshot.differences(before, snapshot.take(inside.root), ("/var/log",))
+    assert differences == []
+    # With /dev there it does find it.
+    assert "bootloader.no-device" not in inside.run("check").err

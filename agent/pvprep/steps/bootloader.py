@@ -65,12 +65,26 @@ def plan(context: Context, draft: Draft) -> None:
     if draft.file(DEFAULTS):
         _settings(context, draft)
     if target is None:
-        return  # the kernel's package writes its own entry, by what was just configured
+        _menu_by_package(context, draft)
+        return
     if draft.file(GRUB_CFG):
         _grub2(context, draft, target)
     if legacy:
         _legacy(context, draft, target, legacy)
     judge(context, draft)
+
+
+def _menu_by_package(context: Context, draft: Draft) -> None:
+    """The kernel's package generates the menu, by what was just configured, if it can."""
+    if context.facts.grub_blind:
+        draft.say(
+            "bootloader.no-device",
+            Level.ERROR,
+            "GRUB cannot tell which disk / is on: installing a kernel would fail",
+            evidence=context.facts.grub_blind,
+            remedy="in a chroot, mount /dev, /proc and /sys and the root itself as the installer "
+            "does (mount --bind /dev ROOT/dev); or run pvprep from outside with --root",
+        )
 
 
 def judge(context: Context, draft: Draft) -> None:
@@ -329,6 +343,11 @@ STEP = Step(
         ),
         "bootloader.wrong-kernel": "The entry that pygrub takes is not the kernel that boots PV.",
         "bootloader.no-initrd": "Without an initrd nobody loads the frontends, which are modules.",
+        "bootloader.no-device": (
+            "A kernel package runs update-grub, which asks grub-probe for the disk that / is on. "
+            "In a chroot without /dev, or on an overlay, there is no answer, and the installation "
+            "would fail half way. With --root nothing is asked: pvprep writes the entry itself."
+        ),
         "bootloader.no-root": "The kernel would not know which file system is its root.",
         "bootloader.old-root": "root= names the disk as the emulated hardware called it.",
         "bootloader.wrong-root": "root= names another file system than the one that is / now.",

@@ -45,6 +45,8 @@ def take(guest: Guest, patterns: Iterable[str]) -> Facts:
         system=system.kernel_name(),
         has_proc=not guest.running or guest.exists("/proc/self/mountinfo"),
         has_sys=not guest.running or guest.exists("/sys/class"),
+        # Only a kernel that has to be installed makes grub-mkconfig run.
+        grub_blind="" if any(one.proof.pv for one in installed) else storage.grub_blind(guest),
     )
 
 

@@ -177,6 +177,18 @@ def spaces(guest: Guest) -> dict[str, Space]:
     return found
 
 
+def grub_blind(guest: Guest) -> str:
+    """What grub-probe says where it cannot tell which disk / is on; "" where it can.
+
+    A kernel package's scripts run grub-mkconfig where there is a grub.cfg, and fail with it.
+    """
+    probe = "/usr/sbin/grub-probe"
+    if not guest.running or not guest.is_file(probe) or not guest.is_file("/boot/grub/grub.cfg"):
+        return ""
+    done = guest.run([probe, "--target=device", "/"])
+    return done.output.strip() if done.status else ""
+
+
 def _walk(devices: Tree, parts: tuple[str, ...] = ()) -> Iterator[tuple[Any, tuple[str, ...]]]:
     """Every device with the partitions (or whole disks) that it rests on."""
     for device in devices:
