@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 # What identifies the parts of every guest, so that a test can name them.
 MAC = "00:16:3e:01:12:c1"
 ROOT_UUID = "6f1c3e2a-58d4-4b0e-9a57-0d1f5b7c2e01"
+BOOT_UUID = "6f1c3e2a-58d4-4b0e-9a57-0d1f5b7c2e03"  # of a /boot of its own
 SWAP_UUID = "6f1c3e2a-58d4-4b0e-9a57-0d1f5b7c2e02"
 DISK_ID = "5b1f17c1"  # the MBR's 32-bit disk identifier, hexadecimal
 MACHINE_ID = "b1f170000000400080000000000000c1"
@@ -21,7 +22,7 @@ class Profile:
     kernel: the kernel's meta package, "" for none. initrd: "initramfs-tools" or "dracut".
     init: "systemd" or "sysvinit". network: "ifupdown" or "networkd". nic: the name that the
     network card has while fully virtualised. python: whether what pvprep depends on is there
-    already; without it there is no Python at all.
+    already; without it there is no Python at all. extra: more packages.
     """
 
     suite: str
@@ -32,6 +33,8 @@ class Profile:
     network: str = "ifupdown"
     nic: str = "ens3"
     python: bool = False
+    # What is installed shows in what a tree is made of, and in its name in the cache.
+    extra: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
@@ -51,7 +54,7 @@ class Profile:
         if self.python:
             chosen += ["python3", "python3-apt", "python3-distro", "python3-jinja2", "lz4"]
         # Recommended by the above, and part of every installation.
-        chosen += ["grub-pc", "iproute2", "kmod", "zstd"]
+        chosen += ["grub-pc", "iproute2", "kmod", "zstd", *self.extra]
         return tuple(sorted(chosen))
 
     @property
