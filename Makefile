@@ -3,6 +3,7 @@
 #
 #   make demo    a small Debian guest is made, prepared and shown
 #   make test    everything that tests need is installed, and every check and test run
+#   make test-xen    every guest under a real Xen
 #   make setup, lint, unit, bench, deb, clean
 
 SHELL := /bin/sh -e
@@ -17,7 +18,7 @@ DEB_TREE := build/deb/pvprep-$(VERSION)
 SHIPPED := $(wildcard $(shell git ls-files -co --exclude-standard \
     agent packaging setup.cfg pyproject.toml README.md COPYING))
 
-.PHONY: setup lint unit test demo bench deb clean
+.PHONY: setup lint unit test test-xen demo bench deb clean
 
 setup: build/test.packages $(VENV)/requirements
 
@@ -45,9 +46,14 @@ lint: setup
 unit: setup
 	$(VENV)/bin/pytest -q tests/unit
 
-# The whole run; pytest has the last word.
+# The whole run; pytest has the last word. Two at a time: much of it waits for disks. What boots a
+# guest is told to take turns (tests/conftest.py).
 test: setup lint
-	@$(VENV)/bin/pytest
+	@$(VENV)/bin/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not xen_all"
+
+# All guests under Xen, too: hours on a slow machine.
+test-xen: setup
+	@$(VENV)/bin/pytest -m "xen or xen_all" tests/xen
 
 deb: $(DEB)
 
