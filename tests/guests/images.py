@@ -31,7 +31,9 @@ _LVM = r"""
 root=$1 image=$2 start=$3 size=$4 root_mib=$5 swap_mib=$6
 disk=$(losetup --find --show --offset "$start" --sizelimit "$size" "$image")
 trap 'losetup --detach "$disk"' EXIT
-mount --bind /dev "$root/dev"
+for directory in dev proc sys; do
+    mount --bind "/$directory" "$root/$directory"
+done
 lvm() {
     chroot "$root" /sbin/lvm "$@" --driverloaded n --devicesfile '' --config "
         devices { obtain_device_list_from_udev=0 filter=[\"a|^$disk\$|\", \"r|.*|\"] }
@@ -41,7 +43,6 @@ lvm pvcreate -y "$disk"
 lvm vgcreate vg "$disk"
 lvm lvcreate -y -an -Zn -Wn --size "${root_mib}m" --name root vg
 lvm lvcreate -y -an -Zn -Wn --size "${swap_mib}m" --name swap vg
-umount "$root/dev"
 """
 
 
