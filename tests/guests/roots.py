@@ -54,7 +54,7 @@ def build_root(suite: str, arch: str, *, include: Sequence[str], cache_dir: Path
     tar = cache_dir / f"{suite}-{arch}-{_digest(command)}.tar"
     if tar.exists():
         return tar
-    with _locked(cache_dir):
+    with _locked(tar):
         if not tar.exists():
             archives.mkdir(parents=True, exist_ok=True)
             half = tar.with_suffix(".half.tar")
@@ -75,9 +75,9 @@ def build_profile(profile: Profile, *, cache_dir: Path = CACHE) -> Path:
     tar = cache_dir / f"{profile.name}-installed-{_digest([base.name, repr(profile), recipe])}.tar"
     if tar.exists():
         return tar
-    with _locked(cache_dir):
+    with _locked(tar):
         if not tar.exists():
-            with tempfile.TemporaryDirectory(dir=cache_dir, prefix="tree-") as work:
+            with tempfile.TemporaryDirectory(dir=cache_dir, prefix=f"{tar.stem}-tree-") as work:
                 root = Path(work) / "root"
                 unpack(base, root)
                 installed.finish(root, profile)
@@ -107,15 +107,17 @@ def _digest(inputs: Sequence[str]) -> str:
 
 
 @contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """One builder at a time: they share the packages, and the machine has few cores."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / "lock").open("w") as lock:
+def _locked(tar: Path) -> Iterator[None]:
+    """One builder of the same thing at a time.
+
+    Builders of different things share the downloaded packages; apt checks what it finds there.
+    """
+    tar.parent.mkdir(parents=True, exist_ok=True)
+    with tar.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         # Whoever held the lock before is done, or was killed and left these.
-        for half in directory.glob("*.half.tar"):
-            half.unlink()
-        for half_tree in directory.glob("tree-*"):
+        tar.with_suffix(".half.tar").unlink(missing_ok=True)
+        for half_tree in tar.parent.glob(f"{tar.stem}-tree-*"):
             remove(half_tree)
         yield
 
