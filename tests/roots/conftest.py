@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,11 +87,5 @@ def small_guest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def guest_tree(small_guest: Path, tmp_path: Path) -> Iterator[Path]:
     """Debian 12 as installed under HVM, to be changed; in memory, an initrd takes a few seconds."""
-    tree = tmp_path / "tree"
-    tree.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2g,mode=755", "tmpfs", tree], check=True)
-    try:
-        subprocess.run(["cp", "-a", f"{small_guest}/.", tree], check=True)
-        yield tree
-    finally:
-        subprocess.run(["umount", "--lazy", tree], check=True)
+    with trees.in_memory(tmp_path / "memory") as memory:
+        yield trees.copy(small_guest, memory / "tree")

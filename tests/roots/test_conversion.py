@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.guests import profiles, roots
 from tests.guests.profiles import Profile
-from tests.roots import disks, snapshot
+from tests.roots import disks, snapshot, trees
 from tests.roots.runs import Result, has_driver, names, pvprep, restored, version
 from tests.unit.domu.xen_tools import parse
 
@@ -53,7 +53,11 @@ def story(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Story]:
     profile = RELEASES[request.param]
-    work = tmp_path_factory.mktemp(request.param)
+    with trees.in_memory(tmp_path_factory.mktemp(request.param) / "memory") as work:
+        yield _tell(profile, work)
+
+
+def _tell(profile: Profile, work: Path) -> Story:
     root = work / "root"
     roots.unpack(roots.build_profile(profile), root)
     before = snapshot.take(root)
@@ -72,12 +76,11 @@ def story(
     promised_after = disks.promised(root, check.json["pygrub"])
     rehearsal = pvprep(root, "rollback", "--dry-run")
     rolled_back = pvprep(root, "rollback", "--verify")
-    yield Story(
+    return Story(
         profile, dry, changed_by_looking, real_before, predicted_before, prepared, files, drivers,
         check, again, changed_by_second, real_after, promised_after, rehearsal, rolled_back,
         restored(before, root),
     )  # fmt: skip
-    roots.remove(root)
 
 
 def _texts(root: Path) -> list[str]:

@@ -83,7 +83,11 @@ def _root(profile: Profile, work: Path) -> Path:
 @pytest.fixture(scope="module")
 def i386(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """A 32-bit Debian 12 whose only kernel, 686-pae, has lost PV."""
-    work = tmp_path_factory.mktemp("i386")
+    with trees.in_memory(tmp_path_factory.mktemp("i386") / "memory") as work:
+        yield _tell(_i386_with_tls(work), work, "*-amd64")
+
+
+def _i386_with_tls(work: Path) -> Path:
     root = _root(profiles.BOOKWORM_I386, work)
     # Debian 12 has no /lib/tls any more; a system that was upgraded since sarge may.
     old = root / "lib/tls/i686/cmov"
@@ -92,15 +96,14 @@ def i386(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     counter = root / "etc/initramfs-tools/hooks/counter"
     counter.write_text(COUNTER)
     counter.chmod(0o755)
-    yield _tell(root, work, "*-amd64")
-    roots.remove(root)
+    return root
 
 
 @pytest.fixture(scope="module")
 def from_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """A Debian 12 without any kernel or initrd builder, on a mounted disk, given a package file."""
     work = tmp_path_factory.mktemp("file")
-    disk, root = work / "disk", work / "mounted"
+    disk, root = work / "image", work / "mounted"
     images.mbr(_root(profiles.BOOKWORM_WITHOUT_KERNEL, work), disk, root_mib=1500, swap_mib=16)
     root.mkdir()
     subprocess.run(["mount", "-o", f"loop,offset={images.MIB}", disk, root], check=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -50,6 +51,18 @@ def copy(tree: Path, to: Path) -> Path:
     """A copy of a tree to work on."""
     subprocess.run(["cp", "-a", "--reflink=auto", tree, to], check=True)
     return to
+
+
+@contextlib.contextmanager
+def in_memory(directory: Path) -> Iterator[Path]:
+    """A directory, made here, whose content is in memory and gone in the end: quick to sync."""
+    directory.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2g,mode=755", "tmpfs", directory]
+    subprocess.run(mount, check=True)
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "--lazy", directory], check=True)
 
 
 def let_fetch(root: Path) -> None:
