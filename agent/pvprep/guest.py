@@ -19,6 +19,7 @@ from .errors import PvprepError
 
 # A configuration file larger than this is not one; reading it would only cost memory.
 MAX_CONFIG = 8 * 1024 * 1024
+PIECE = 256 * 1024
 MAX_LINKS = 40  # as the kernel's own limit, path_resolution(7)
 
 # What every program started in a guest sees; the caller's own environment stays outside.
@@ -143,13 +144,17 @@ class Guest:
         if not stat.S_ISREG(info.st_mode):
             os.close(fd)
             return None
-        with open(fd, "rb") as file:
+        with open(fd, "rb", buffering=0) as file:
             if info.st_size > limit:
                 raise PvprepError(
                     f"{path} has {info.st_size} bytes; no configuration file is that large",
                     "look at it, and move it away if it is not what it should be",
                 )
-            return file.read(limit)
+            # In pieces: of /proc/sys not much can be read at once (fs/proc/proc_sysctl.c).
+            content = bytearray()
+            while piece := file.read(min(PIECE, limit - len(content))):
+                content += piece
+            return bytes(content)
 
     def text(self, path: str) -> str:
         """The content as text ("" where there is none); every byte survives."""

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvprep.errors import PvprepError
-from pvprep.guest import Guest
+from pvprep.guest import PIECE, Guest
 
 
 @pytest.fixture
@@ -182,6 +182,17 @@ def test_every_byte_survives(root: Path) -> None:
     (root / "etc/odd").write_bytes(content)
     text = Guest(str(root)).text("/etc/odd")
     assert text.encode("utf-8", "surrogateescape") == content
+
+
+def test_what_the_kernel_lets_be_read_only_a_little_at_once() -> None:
+    assert len(Guest("/").text("/proc/sys/kernel/random/boot_id").strip()) == 36
+
+
+def test_more_than_a_piece_is_read_whole(root: Path) -> None:
+    content = bytes(range(256)) * (PIECE // 256) + b"more"
+    (root / "f").write_bytes(content)
+    assert Guest(str(root)).read("/f") == content
+    assert Guest(str(root)).read("/f", len(content)) == content
 
 
 def test_a_huge_file_is_refused_unread(root: Path) -> None:
