@@ -15,7 +15,7 @@ def assert_up(result: Result, guest_type: str) -> None:
     said = result.facts
     assert result.up and result.login and said, f"{result.error}\n{result.console[-3000:]}"
     assert (said.hypervisor, said.guest_type) == ("xen", guest_type)
-    assert (said.state, said.failed) == ("running", ())
+    assert (said.state, said.failed) == ("running", ()), said.log
     (nic,) = said.nics
     assert (nic.name, nic.state, nic.mac, nic.driver) == ("ens3", "up", profiles.MAC, "vif")
     assert nic.address.startswith("10.77.0.") and nic.address.endswith("/24")

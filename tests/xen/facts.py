@@ -63,6 +63,9 @@ facts() {
     echo "swap=$(swapon --noheadings --show=NAME | tr '\\n' ' ')"
     echo "consoles=$(cat /sys/class/tty/console/active)"
     echo "failed=$(systemctl --failed --no-legend --plain | awk '{ print $1 }' | tr '\\n' ' ')"
+    for unit in $(systemctl --failed --no-legend --plain | awk '{ print $1 }'); do
+        journalctl -b -u "$unit" -o cat -n 20 | sed 's/^/log=/'
+    done
     cards
     if command -v pvprep >/dev/null; then
         echo "status=$(pvprep status --json | tr -d '\\n')"
@@ -96,7 +99,7 @@ class Facts:
     """What the guest said. root: device and file system. status: `pvprep status --json`, if there.
 
     hypervisor, guest_type: as /sys/hypervisor has them (Linux' ABI/stable/sysfs-hypervisor-xen).
-    state: what `systemctl is-system-running` said. failed: units.
+    state: what `systemctl is-system-running` said. failed: units; log: what those said at last.
     """
 
     state: str
@@ -110,6 +113,7 @@ class Facts:
     consoles: tuple[str, ...]
     failed: tuple[str, ...]
     nics: tuple[Nic, ...]
+    log: tuple[str, ...]
     status: Optional[dict[str, Any]]
 
 
@@ -143,6 +147,7 @@ def read(console: str) -> Optional[Facts]:
         consoles=tuple(said["consoles"].split()),
         failed=tuple(said["failed"].split()),
         nics=tuple(_nic(value) for name, value in pairs if name == "nic"),
+        log=tuple(value for name, value in pairs if name == "log"),
         status=json.loads(said["status"]) if said.get("status") else None,
     )
 
