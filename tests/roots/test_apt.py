@@ -202,6 +202,14 @@ def test_a_broken_package_can_be_purged(tree: Path, tmp_path: Path) -> None:
     assert ids(tree) == {}
 
 
+def test_a_protected_package_that_came_along_goes_again(tree: Path, tmp_path: Path) -> None:
+    before = dpkg.installed(Guest(str(tree)))
+    assert install(tree, files=(package(tmp_path, "armour", Protected="yes"),)).error is None
+    told = work(tree, lambda apt: apt.purge(["armour:all"]))
+    assert told.error is None
+    assert told.installed == before
+
+
 def test_a_purge_takes_no_other_package_along(tree: Path, tmp_path: Path) -> None:
     needs = {"Depends": "wheel"}
     assert install(tree, files=(package(tmp_path, "wheel"),)).error is None
