@@ -46,10 +46,10 @@ lint: setup
 unit: setup
 	$(VENV)/bin/pytest -q tests/unit
 
-# The whole run; pytest has the last word. Two at a time: much of it waits for disks. What boots a
-# guest is told to take turns (tests/conftest.py).
+# The whole run; pytest has the last word. Two files at a time, the slow ones first
+# (tests/conftest.py).
 test: setup lint
-	@$(VENV)/bin/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not xen_all"
+	@$(VENV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not xen_all"
 
 # All guests under Xen, too: hours on a slow machine.
 test-xen: setup
