@@ -39,7 +39,9 @@ _GUEST_STOPS = re.compile(
 )
 # A domain that ends any other way than powered off (0), or dom0's script does.
 _DOM0_STOPS = re.compile(r"(?m)^.*(?:shut down, reason code [1-9]|LAB end).*$")
-_DOM0_ERROR = re.compile(r"(?m)^(?:LAB bootloader +|LAB problem: |)(.*(?:[Ee]rror\b|Unable).*)$")
+# pygrub's own words, behind the menu that it drew, tell more than xl's, which come before them.
+_PYGRUB_ERROR = re.compile(r"(?m)^LAB bootloader .*?((?:RuntimeError: |Error ).*)$")
+_DOM0_ERROR = re.compile(r"(?m)^(?:LAB problem |)(.*error\b.*)$")
 
 
 class LabError(Exception):
@@ -156,7 +158,7 @@ def _first_error(said: str, guest: str, seconds: float) -> str:
     found = _GUEST_STOPS.search(guest)
     if found:
         return found[0].strip()
-    found = _DOM0_ERROR.search(said)
+    found = _PYGRUB_ERROR.search(said) or _DOM0_ERROR.search(said)
     if found:
         return found[1].strip()
     found = _DOM0_STOPS.search(said)
