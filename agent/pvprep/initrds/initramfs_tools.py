@@ -35,7 +35,8 @@ def command(guest: Guest, version: str, output: str) -> list[str]:
 
 def hint(output: str) -> str:
     """What to do about a failure, from what mkinitramfs said."""
-    if "failed to determine" in output:
+    # Without /sys, or with a /sys that does not show the device of /.
+    if "MODULES dep requires" in output or "failed to determine" in output:
         return (
             "MODULES=dep takes only the drivers of the root device it sees in /sys: "
             "set MODULES=most in /etc/initramfs-tools/conf.d, or mount /proc and /sys"
