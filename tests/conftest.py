@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no fault of the code.
+settings.register_profile("pvprep", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("pvprep")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

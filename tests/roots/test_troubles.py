@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.roots import runs, snapshot
-from tests.roots.runs import OURS, Result, end, pvprep, restored, start, watch
+from tests.roots.runs import AGENT, OURS, Result, end, pvprep, restored, start, watch
 from tests.roots.trees import in_tree, package
 
 pytestmark = pytest.mark.roots
@@ -158,12 +159,19 @@ def test_a_distribution_that_nobody_knows(guest_tree: Path) -> None:
     assert "ID=hannah" in check.ids["distro.unknown"]["evidence"]
 
 
-def test_not_root(guest_tree: Path, tmp_path: Path) -> None:
-    # The way there must be open to anybody, or there is nothing to look at.
-    for path in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        path.chmod(path.stat().st_mode | 0o011)
+@pytest.fixture
+def nobody(tmp_path: Path) -> tuple[str, ...]:
+    """Runs a command as nobody, who can get at the tree and at a pvprep of its own."""
+    shutil.copytree(AGENT, tmp_path / "agent", ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (tmp_path, *tmp_path.parents):
+        if path.stat().st_mode & 0o011 != 0o011:
+            path.chmod(path.stat().st_mode | 0o011)
+    as_nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    return (*as_nobody, "env", f"PYTHONPATH={tmp_path}/agent")
+
+
+def test_not_root(guest_tree: Path, nobody: tuple[str, ...]) -> None:
     unchanged = watch(guest_tree)
-    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
     for words in ((), ("check",), ("--dry-run",)):
         done = pvprep(guest_tree, *words, before=nobody)
         assert (done.status, done.out) == (1, ""), done.err
@@ -172,11 +180,8 @@ def test_not_root(guest_tree: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["rollback", "recover"])
-def test_not_root_for_an_undo(guest_tree: Path, tmp_path: Path, verb: str) -> None:
-    for path in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        path.chmod(path.stat().st_mode | 0o011)
+def test_not_root_for_an_undo(guest_tree: Path, nobody: tuple[str, ...], verb: str) -> None:
     unchanged = watch(guest_tree)
-    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
     done = pvprep(guest_tree, verb, before=nobody)
     assert (done.status, done.out) == (1, ""), done.err
     assert "Traceback" not in done.err
