@@ -17,6 +17,7 @@ RECORD = f"{HOME}/boots"
 KEPT = 50
 # DHCP may take a while after the system is up.
 NETWORK_WAIT = 90.0
+LOGIN_WAIT = 20.0
 PV = (Virt.XEN_PV, Virt.XEN_PVH)
 
 
@@ -115,7 +116,17 @@ def _network(guest: Guest) -> dict[str, list[str]]:
 
 
 def _login(guest: Guest, console: str) -> bool:
-    """Whether a login is open on the PV console."""
+    """Whether a login is open on the PV console, or opens soon.
+
+    systemd starts it last of all (Type=idle), a few seconds after the one who asks here.
+    """
+    end = time.monotonic() + LOGIN_WAIT if console else 0.0
+    while not (found := _getty(guest, console)) and time.monotonic() < end:
+        time.sleep(1)
+    return found
+
+
+def _getty(guest: Guest, console: str) -> bool:
     if not console:
         return False
     for pid in guest.names("/proc"):

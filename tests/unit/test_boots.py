@@ -45,6 +45,7 @@ def booted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Booted:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
     monkeypatch.setattr(boots, "NETWORK_WAIT", -1.0)
+    monkeypatch.setattr(boots, "LOGIN_WAIT", -1.0)
     monkeypatch.setattr(boots.os.path, "exists", lambda path: path == "/sys/class/net/ens3/device")
     guest = Booted(str(tmp_path))
     guest.ip = json.dumps(
