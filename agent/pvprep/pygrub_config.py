@@ -8,6 +8,7 @@ of its own. Source: Xen 4.17 tools/pygrub/src/GrubConf.py; the tests hold this m
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Optional
@@ -151,7 +152,7 @@ class Draft:
         return Entry(self.title, self.line, self.kernel, self.initrd, self.args)
 
 
-class Parser:
+class Parser(ABC):
     """Takes a file line by line; a subclass knows the language."""
 
     def __init__(self) -> None:
@@ -170,9 +171,9 @@ class Parser:
                 raise Unreadable(bad.reason, bad.line or number) from None
         return self.finish()
 
+    @abstractmethod
     def feed(self, number: int, line: str) -> None:
         """A line without blanks around it; it is not empty and no comment."""
-        raise NotImplementedError
 
     def finish(self) -> Menu:
         return Menu(tuple(self.entries), self.default, self.timeout, self.timeout_line)
