@@ -51,7 +51,9 @@ def build_root(suite: str, arch: str, *, include: Sequence[str], cache_dir: Path
         # How this machine reaches the archive is no part of the guest.
         '--customize-hook=rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap',
     ]
-    tar = cache_dir / f"{suite}-{arch}-{_digest(command)}.tar"
+    # Wherever the cache lies, what is in it is the same.
+    recipe = [word.replace(str(archives), "") for word in command]
+    tar = cache_dir / f"{suite}-{arch}-{_digest(recipe)}.tar"
     if tar.exists():
         return tar
     with _locked(tar):
