@@ -63,13 +63,7 @@ class Dnf(Rpm):
         script = os.path.join(os.path.dirname(drivers.__file__), self.driver)
         (script,) = inside(self.guest, [script])
         job = json.dumps({"do": what, "names": list(names)})
-        child = self._child()
-
-        def work(status: int) -> int:
-            command = self.guest.argv([self._python(), "-I", script, str(status), job])
-            os.execvp(command[0], command)
-
-        return child.run(work), child
+        return self._run([self._python(), "-I", script, job], status_words=True)
 
     def _python(self) -> str:
         first = self.guest.text(self.program).split("\n")[0]

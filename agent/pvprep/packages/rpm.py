@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Union
 
+from .. import namespace
 from ..changes import InstallPackages
 from ..errors import PvprepError
 from ..guest import Guest, Line
@@ -137,17 +138,20 @@ class Rpm:
             self.failures.append(text.strip())
         self.line(text)
 
-    def _run(self, *argv: str) -> tuple[int, Child]:
+    def _run(self, argv: Sequence[str], status_words: bool = False) -> tuple[int, Child]:
+        """Run a program inside; status_words: its last argument is the descriptor for them."""
         child = self._child()
 
-        def work(_status: int) -> int:
-            command = self.guest.argv(argv)
+        def work(status: int) -> int:
+            if not self.guest.running:
+                namespace.mount_root(self.guest)
+            command = self.guest.argv([*argv, str(status)] if status_words else argv)
             os.execvp(command[0], command)
 
         return child.run(work), child
 
     def _rpm(self, *arguments: str) -> tuple[int, Child]:
-        return self._run("rpm", *arguments)
+        return self._run(["rpm", *arguments])
 
     def _wants_signatures(self) -> bool:
         """Whether dnf.conf(5) has localpkg_gpgcheck."""

@@ -12,6 +12,7 @@ from typing import Optional
 
 from ..findings import Finding, Level
 from ..guest import Guest
+from .kernels import enabled_repositories
 from .locks import Holder, pid_file, record_lock
 
 _HOMES = ("/var/lib/rpm", "/usr/lib/sysimage/rpm")
@@ -86,13 +87,10 @@ def _database(guest: Guest) -> Iterator[Finding]:
 
 
 def _sources(guest: Guest) -> Iterator[Finding]:
-    """A section is a repository; without `enabled=` it is enabled."""
     for pattern in _REPOSITORIES:
         for path in guest.glob(pattern):
-            for section in re.split(r"(?m)^[ \t]*\[", guest.text(path))[1:]:
-                off = re.search(r"(?mi)^enabled[ \t]*=[ \t]*(0|no|false|off)\b", section)
-                if re.search(r"(?m)^(baseurl|mirrorlist|metalink)[ \t]*=", section) and not off:
-                    return
+            if enabled_repositories(guest.text(path)):
+                return
     yield Finding(
         "rpm.sources",
         Level.WARN,

@@ -101,7 +101,7 @@ class Zypper(Rpm):
     def _zypper(self, *words: str) -> tuple[int, Child]:
         self.said: list[str] = []
         wait = f"ZYPP_LOCK_TIMEOUT={self.timeout:.0f}"
-        return self._run("env", wait, "zypper", "--non-interactive", "--xmlout", *words)
+        return self._run(["env", wait, "zypper", "--non-interactive", "--xmlout", *words])
 
     def _why(self, status: int) -> str:
         """What it said, in its words."""

@@ -35,7 +35,7 @@ def take(guest: Guest, patterns: Iterable[str]) -> Facts:
         spaces=storage.spaces(guest),
         aliases=storage.aliases(guest),
         stale=hidden.configurations(guest, mounts),
-        findings=tuple(packages.check(guest, distribution.family)),
+        findings=(*packages.check(guest, distribution.family), *kernels.elsewhere(guest)),
         initrd_tool=initrds.detect(guest),
         is_tree=not guest.running,
         in_chroot=guest.running and system.in_chroot(),

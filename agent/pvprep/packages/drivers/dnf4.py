@@ -204,8 +204,8 @@ def install(base: Any, name: str, status: Status) -> None:
 
 def main() -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-    status = Status(int(sys.argv[1]))
-    job = json.loads(sys.argv[2])
+    status = Status(int(sys.argv[2]))
+    job = json.loads(sys.argv[1])
     try:
         with dnf.Base() as base:
             open_base(base, job["names"])
