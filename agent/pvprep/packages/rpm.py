@@ -143,8 +143,7 @@ class Rpm:
         child = self._child()
 
         def work(status: int) -> int:
-            if not self.guest.running:
-                namespace.mount_root(self.guest)
+            namespace.for_fetching(self.guest)
             command = self.guest.argv([*argv, str(status)] if status_words else argv)
             os.execvp(command[0], command)
 
