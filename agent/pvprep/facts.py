@@ -13,10 +13,17 @@ from typing import Optional
 
 from .findings import Finding
 
+# IDs in os-release(5), a system's own or what it says that it is like, by package manager.
+_FAMILIES = {
+    "debian": ("debian", "ubuntu"),
+    "redhat": ("fedora", "rhel", "centos", "almalinux", "rocky", "ol", "amzn", "scientific"),
+    "suse": ("suse", "opensuse", "opensuse-leap", "opensuse-tumbleweed", "sles", "sled"),
+}
+
 
 @dataclass(frozen=True)
 class Distro:
-    """What os-release(5) says, by way of the distro library."""
+    """What os-release(5) says, or an older system's release file, by way of the distro library."""
 
     id: str
     version: str = ""
@@ -26,8 +33,9 @@ class Distro:
 
     @property
     def family(self) -> str:
-        """`debian`, or an empty string where no package manager that pvprep knows is used."""
-        return "debian" if {"debian", "ubuntu"} & {self.id, *self.like} else ""
+        """`debian`, `redhat`, `suse`, or "" where pvprep knows no package manager of it."""
+        names = {self.id, *self.like}
+        return next((family for family, ids in _FAMILIES.items() if not names.isdisjoint(ids)), "")
 
 
 class Virt(enum.Enum):
@@ -47,7 +55,7 @@ class Virt(enum.Enum):
 class Machine:
     """The (virtual) machine under the guest; None and "" where a tree does not tell.
 
-    userland: Debian architecture name of the guest's user space (`dpkg --print-architecture`).
+    userland: the architecture of the guest's user space under Debian's name, `amd64` or `i386`.
     """
 
     virt: Virt
@@ -174,6 +182,7 @@ class Kernel:
     initrd: str = ""  # "" where there is none
     config: Mapping[str, str] = field(default_factory=dict)  # CONFIG_XEN* and friends: y, m or n
     config_path: str = ""
+    config_lines: Mapping[str, int] = field(default_factory=dict)  # where each stands in it
     builtin: frozenset[str] = frozenset()  # modules.builtin, names with `_`
     modules: frozenset[str] = frozenset()  # the frontends that lie under /lib/modules
     package: str = ""
