@@ -13,10 +13,17 @@ from typing import Optional
 
 from .findings import Finding
 
+# IDs in os-release(5), a system's own or what it says that it is like, by package manager.
+_FAMILIES = {
+    "debian": ("debian", "ubuntu"),
+    "redhat": ("fedora", "rhel", "centos", "almalinux", "rocky", "ol", "amzn", "scientific"),
+    "suse": ("suse", "opensuse", "opensuse-leap", "opensuse-tumbleweed", "sles", "sled"),
+}
+
 
 @dataclass(frozen=True)
 class Distro:
-    """What os-release(5) says, by way of the distro library."""
+    """What os-release(5) says, or an older system's release file, by way of the distro library."""
 
     id: str
     version: str = ""
@@ -26,8 +33,9 @@ class Distro:
 
     @property
     def family(self) -> str:
-        """`debian`, or an empty string where no package manager that pvprep knows is used."""
-        return "debian" if {"debian", "ubuntu"} & {self.id, *self.like} else ""
+        """`debian`, `redhat`, `suse`, or "" where pvprep knows no package manager of it."""
+        names = {self.id, *self.like}
+        return next((family for family, ids in _FAMILIES.items() if not names.isdisjoint(ids)), "")
 
 
 class Virt(enum.Enum):
@@ -47,7 +55,7 @@ class Virt(enum.Enum):
 class Machine:
     """The (virtual) machine under the guest; None and "" where a tree does not tell.
 
-    userland: Debian architecture name of the guest's user space (`dpkg --print-architecture`).
+    userland: the architecture of the guest's user space under Debian's name, `amd64` or `i386`.
     """
 
     virt: Virt
@@ -154,7 +162,7 @@ class InitrdProof:
     not be read.
     """
 
-    kind: str = ""  # "initramfs-tools", "dracut" or ""
+    kind: str = ""  # "initramfs-tools", "dracut", "mkinitrd" (RHEL's or SUSE's) or ""
     compression: tuple[str, ...] = ()
     modules: frozenset[str] = frozenset()
     versions: tuple[str, ...] = ()
@@ -225,6 +233,7 @@ class Facts:
     stale: Mapping[str, bytes] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     initrd_tool: str = ""
+    initrd_options: frozenset[str] = frozenset()  # what this version of the tool knows
     is_tree: bool = False  # a mounted tree, not the system that pvprep runs on
     in_chroot: bool = False
     as_root: bool = True

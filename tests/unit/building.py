@@ -40,10 +40,17 @@ SWAP_UUID = "5b0f6d1e-0000-4b8e-9a3c-1b0f6d1e7c55"
 MAC = "00:16:3e:12:34:56"
 GIB = 1024**3
 DEBIAN = Distro("debian", "12", "bookworm", "Debian GNU/Linux 12 (bookworm)")
+REDHAT = Distro("rocky", "9.4", "", "Rocky Linux 9.4", like=("rhel", "centos", "fedora"))
+SUSE = Distro("sles", "11.4", "", "SUSE Linux Enterprise Server 11 SP4")
 MACHINE = Machine(
     Virt.XEN_HVM, "amd64", "Xen 4.17", "guest", UUID, 1024, 2, firmware="bios", init="systemd"
 )
 ENS3 = Nic("ens3", MAC, "e1000", "pci-0000:00:03.0")
+# Of dracut 059, where that is the builder.
+DRACUT_OPTIONS = frozenset(
+    {"force_drivers", "hostonly_mode", "hostonly_cmdline", "install_items",
+     "install_optional_items", "no-hostonly"}
+)  # fmt: skip
 GRUB_CFG = "/boot/grub/grub.cfg"
 MENU_LST = "/boot/grub/menu.lst"
 GRUB_DEFAULTS = "/etc/default/grub"
@@ -187,6 +194,7 @@ def guest(
         boot_files=sizes,
         spaces={path: Space(path, 9 * GIB, 99999) for path in ("/", "/boot", "/usr", "/var/lib")},
         initrd_tool="initramfs-tools",
+        initrd_options=DRACUT_OPTIONS,
     )
     return dataclasses.replace(facts, **more)
 
