@@ -291,7 +291,7 @@ def apply(facts: Facts, plan: Plan) -> Facts:
             assert change.path not in files, f"{change.path} is there already"
             files[change.path] = link(change.path, change.target)
         elif isinstance(change, BuildInitrd):
-            initrds[change.path] = built(files, change.version)
+            initrds[change.path] = built(files, change.version, change.tool)
             boot_files[change.path] = 9_000_000
             kernels = tuple(
                 dataclasses.replace(one, initrd=change.path) if one.version == change.version
@@ -328,22 +328,28 @@ def seen(path: str) -> bool:
     )
 
 
-def built(files: Mapping[str, File], version: str) -> InitrdProof:
+def built(files: Mapping[str, File], version: str, tool: str = "") -> InitrdProof:
     """What the builder makes of its configuration: the listed modules first, its hooks' files."""
 
     def text(path: str) -> str:
         return files[path].text if path in files else ""
 
-    names = module_lists.names(text("/etc/initramfs-tools/modules"))
+    names, added = module_lists.names(text("/etc/initramfs-tools/modules")), list[str]()
     for path in files:
         if path.startswith("/etc/dracut.conf.d/"):
             named = shellvars.get(text(path), "force_drivers") or ""
             names += tuple(name.replace("-", "_") for name in named.split())
+            added += (shellvars.get(text(path), "add_drivers") or "").replace("-", "_").split()
+    for key in ("INITRD_MODULES", "DOMU_INITRD_MODULES"):
+        names += tuple((shellvars.get(text("/etc/sysconfig/kernel"), key) or "").split())
+    if tool == "mkinitrd":
+        names += ("xenblk", "xennet")  # of its command line
     carried = "/etc/udev/rules.d/59-pvprep-names.rules"
     copied = {carried.lstrip("/"): files[carried].content} if carried in files else {}
     resume = shellvars.get(text("/etc/initramfs-tools/conf.d/resume"), "RESUME") or ""
     return InitrdProof(
-        kind="initramfs-tools", modules=frozenset(names), versions=(version,), preload=names,
+        kind="initramfs-tools", modules=frozenset((*names, *added)), versions=(version,),
+        preload=names,
         resume=resume, files=copied,
     )  # fmt: skip
 
