@@ -134,7 +134,7 @@ def without_hypervisor(text: str, only: Callable[[str], bool]) -> Edited:
     for stanza in stanzas(text):
         modules = [(number, value) for number, command, value in stanza.commands
                    if command in _MODULES]  # fmt: skip
-        if modules and only(modules[0][1].split(None, 1)[0] if modules[0][1] else ""):
+        if 1 <= len(modules) <= 2 and only((modules[0][1].split() or [""])[0]):
             gone.update(number for number, command, _ in stanza.commands if command == "kernel")
             names.update(zip((number for number, _ in modules), ("kernel", "initrd")))
     number = 0

@@ -48,6 +48,8 @@ def plan(context: Context, draft: Draft) -> None:
         menu = menu or grub2.make_menu(NAME, draft)
     if menu:
         grub2.edit_menu(NAME, context, draft, target, menu, given)
+    if menu == GRUB_CFG[1] and context.options.bootloader == "pvgrub":
+        draft.link(NAME, GRUB_CFG[0], "../grub2/grub.cfg", "pvgrub looks there, not in grub2")
     if given is not None:
         bls.keep_in_step(NAME, context, draft, target)
     if old:

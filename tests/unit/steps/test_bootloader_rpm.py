@@ -29,7 +29,7 @@ from tests.unit.building import (
 )
 from tests.unit.pygrub_cases import real
 
-from pvprep.changes import InstallPackages, WriteFile
+from pvprep.changes import InstallPackages, MakeLink, WriteFile
 from pvprep.facts import Facts, Kernel
 from pvprep.findings import Level
 from pvprep.pygrub import Pick, Refusal
@@ -437,6 +437,17 @@ def test_a_boot_that_pygrub_cannot_read() -> None:
     facts = el9(disks=[dataclasses.replace(BOOT, partitions=parts)])
     found = said(plan(facts), "bootloader.pygrub-refuses")
     assert (found.level, "XFS v5" in found.message) == (Level.ERROR, True)
+
+
+def test_pvgrub_finds_the_menu_by_another_name() -> None:
+    facts = el9()
+    (link,) = kinds(plan(facts, bootloader="pvgrub"), MakeLink)
+    assert (link.path, link.target) == ("/boot/grub/grub.cfg", "../grub2/grub.cfg")
+    assert kinds(plan(facts), MakeLink) == []
+    after, _ = settle(facts, bootloader="pvgrub")
+    linked = dataclasses.replace(after.files[GRUB2], target=link.target)
+    again = dataclasses.replace(after, files={**after.files, link.path: linked})
+    assert plan(again, bootloader="pvgrub").changes == ()
 
 
 def test_grubenv_without_room_is_left() -> None:
