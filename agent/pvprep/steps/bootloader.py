@@ -38,8 +38,10 @@ def plan(context: Context, draft: Draft) -> None:
     if target and old:
         legacy.drop_stale_grub2(NAME, draft, old, target)
     given = bls.entry_arguments(draft, target) if bls.in_use(draft) else None
-    if draft.file(bls.DEFAULTS):
+    if draft.file(bls.DEFAULTS) or given is not None:
         grub2.settings(NAME, context, draft, given)
+    if given is not None:
+        bls.keep_in_step(NAME, context, draft, target)
     if target is None:
         _menu_by_package(context, draft)
         return
@@ -50,8 +52,6 @@ def plan(context: Context, draft: Draft) -> None:
         grub2.edit_menu(NAME, context, draft, target, menu, given)
     if menu == GRUB_CFG[1] and context.options.bootloader == "pvgrub":
         draft.link(NAME, GRUB_CFG[0], "../grub2/grub.cfg", "pvgrub looks there, not in grub2")
-    if given is not None:
-        bls.keep_in_step(NAME, context, draft, target)
     if old:
         legacy.edit_menu(NAME, context, draft, target, old)
     judge(context, draft)

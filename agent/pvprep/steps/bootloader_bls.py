@@ -11,7 +11,6 @@ but could not be shown before, nor undone exactly.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Optional
 
 from ..context import Context
@@ -68,16 +67,16 @@ def entry_arguments(draft: Draft, kernel: Optional[Kernel]) -> str:
     return " ".join(_expanded(draft, line) for line in options)
 
 
-def lost_arguments(given: str, settings: Sequence[str]) -> list[str]:
+def lost_arguments(given: str, settings: str) -> list[str]:
     """Which of an entry's arguments would be lost without BLS, as the settings have them not."""
-    args = kernelargs.tokens(given)
-    return [arg for arg in args if arg not in settings and not OWN.match(arg)]
+    there = kernelargs.tokens(settings)
+    return [arg for arg in kernelargs.tokens(given) if arg not in there and not OWN.match(arg)]
 
 
-def keep_in_step(name: str, context: Context, draft: Draft, kernel: Kernel) -> None:
+def keep_in_step(name: str, context: Context, draft: Draft, kernel: Optional[Kernel]) -> None:
     """Give the kernel's entry, and what future ones are made of, the names of the PV guest."""
     for path in draft.facts.under(ENTRIES):
-        if _starts(draft.text(path), kernel):
+        if kernel and _starts(draft.text(path), kernel):
             edited = bls.edit(
                 draft.text(path),
                 translate=context.translate,

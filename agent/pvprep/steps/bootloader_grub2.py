@@ -90,10 +90,12 @@ def settings(name: str, context: Context, draft: Draft, given: Optional[str]) ->
     for path in files:
         if shellvars.get(draft.text(path), ALL_KERNELS) is not None:
             holder = path
+    with_bls = given is not None
     root = renamed_root(context, draft, given or "")
     wanted = [f"root={root}"] if root else []
-    there = [arg for path in files for arg in _arguments(draft, path)]
-    wanted += bls.lost_arguments(given or "", there)
+    there = " ".join(arg for path in files for arg in _arguments(draft, path))
+    given, there = (arguments(context, args, ())[0] for args in (given or "", there))
+    wanted += bls.lost_arguments(given, there)
     wanted += consoles(context)
     for path in files:
         for key in (ALL_KERNELS, NORMAL_BOOT):
@@ -104,7 +106,7 @@ def settings(name: str, context: Context, draft: Draft, given: Optional[str]) ->
             elif value and any(arg.startswith("console=") for arg in kernelargs.tokens(value)):
                 more = consoles(context)[1:]  # it comes behind: hvc0 must stay the last
             _setting(name, context, draft, path, key, more)
-    if given is not None:
+    if with_bls:
         bls.switch_off(name, draft)
         draft.create(name, OWN_SCRIPT, OWN_SCRIPT_TEXT, "keeps the PV kernel first", mode=0o755)
 

@@ -248,8 +248,10 @@ def test_entries_without_a_menu_that_pygrub_reads(pygrub: ModuleType) -> None:
 
 
 def test_before_a_kernel_is_installed_all_is_set_for_it() -> None:
-    facts = el9(kernels=[el(EL9, pv=False)])
+    cmdline = "/etc/kernel/cmdline"
+    facts = el9(kernels=[el(EL9, pv=False)], files={cmdline: "root=/dev/sda2 ro"})
     planned = plan(facts, kernel_packages=("/k.rpm",))
+    assert written(planned)[cmdline] == f"root=/dev/xvda2 ro {CONSOLES}"
     before = [change for change in planned.changes if isinstance(change, WriteFile)]
     assert {DEFAULTS, PLUGIN, OWN_SCRIPT} <= {change.path for change in before}
     assert "GRUB_ENABLE_BLSCFG=false" in written(planned)[DEFAULTS]
@@ -276,6 +278,14 @@ def test_the_menu_made_anew_by_its_package_needs_nothing_more(pygrub: ModuleType
     again = dataclasses.replace(after, files=files)
     assert plan(again).changes == ()
     _, pick = converted(again, pygrub)
+    assert pick.kernel == f"/vmlinuz-{LT}"
+
+
+def test_without_settings_they_are_made(pygrub: ModuleType) -> None:
+    facts = el9()
+    files = {path: found for path, found in facts.files.items() if path != DEFAULTS}
+    after, pick = converted(dataclasses.replace(facts, files=files), pygrub)
+    assert 'GRUB_ENABLE_BLSCFG="false"\n' in after.text(DEFAULTS)
     assert pick.kernel == f"/vmlinuz-{LT}"
 
 
