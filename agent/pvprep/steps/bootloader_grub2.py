@@ -90,13 +90,11 @@ def settings(name: str, context: Context, draft: Draft, given: Optional[str]) ->
     for path in files:
         if shellvars.get(draft.text(path), ALL_KERNELS) is not None:
             holder = path
-    with_bls = given is not None
     root = renamed_root(context, draft, given or "")
     wanted = [f"root={root}"] if root else []
     there = " ".join(arg for path in files for arg in _arguments(draft, path))
-    given, there = (arguments(context, args, ())[0] for args in (given or "", there))
-    wanted += bls.lost_arguments(given, there)
-    wanted += consoles(context)
+    old, new = (arguments(context, args, ())[0] for args in (there, given or ""))
+    wanted += [*bls.lost_arguments(new, old), *consoles(context)]
     for path in files:
         for key in (ALL_KERNELS, NORMAL_BOOT):
             value = shellvars.get(draft.text(path), key)
@@ -106,7 +104,7 @@ def settings(name: str, context: Context, draft: Draft, given: Optional[str]) ->
             elif value and any(arg.startswith("console=") for arg in kernelargs.tokens(value)):
                 more = consoles(context)[1:]  # it comes behind: hvc0 must stay the last
             _setting(name, context, draft, path, key, more)
-    if with_bls:
+    if given is not None:
         bls.switch_off(name, draft)
         draft.create(name, OWN_SCRIPT, OWN_SCRIPT_TEXT, "keeps the PV kernel first", mode=0o755)
 
