@@ -138,7 +138,11 @@ def _main(words: Sequence[str]) -> Exit:
     except KeyboardInterrupt:
         raise PvprepError("interrupted", "nothing had been changed yet", Exit.NOT_READY) from None
     except ImportError as error:
-        hint = "apt-get install python3-apt python3-distro python3-jinja2"
+        hint = (
+            "Debian: apt-get install python3-apt python3-distro python3-jinja2; Fedora, RHEL: "
+            "dnf install python3-distro python3-jinja2; SUSE: zypper install python3-distro "
+            "python3-Jinja2; and run it with /usr/bin/python3"
+        )
         raise PvprepError(str(error), hint, Exit.NOT_READY) from error
     except OSError as error:
         message = f"{error.filename or 'system'}: {error.strerror or error}"

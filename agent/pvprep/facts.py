@@ -182,6 +182,7 @@ class Kernel:
     initrd: str = ""  # "" where there is none
     config: Mapping[str, str] = field(default_factory=dict)  # CONFIG_XEN* and friends: y, m or n
     config_path: str = ""
+    config_lines: Mapping[str, int] = field(default_factory=dict)  # where each stands in it
     builtin: frozenset[str] = frozenset()  # modules.builtin, names with `_`
     modules: frozenset[str] = frozenset()  # the frontends that lie under /lib/modules
     package: str = ""

@@ -42,13 +42,7 @@ def enter(guest: Guest) -> None:
     if guest.running:
         return
     places = {name: _place(guest, name) for name in ("/proc", "/sys", "/dev", "/run")}
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_CLONE_NEWNS):
-        raise PvprepError(
-            f"no mount namespace of our own: {os.strerror(ctypes.get_errno())}",
-            "run pvprep as root; in a container it needs CAP_SYS_ADMIN",
-            Exit.NOT_READY,
-        )
+    _new_namespace()
     _mount("none", "/", "", _MS_REC | _MS_PRIVATE)
     safe = _MS_NOSUID | _MS_NODEV
     _mount("proc", places["/proc"], "proc", safe)
@@ -61,6 +55,26 @@ def enter(guest: Guest) -> None:
     for directory in _KEYRINGS:
         if guest.is_dir(directory) and os.path.isdir(directory):
             _mount(guest.host(directory), os.path.realpath(directory), "", _MS_BIND)
+
+
+def mount_root(guest: Guest) -> None:
+    """Make the tree's root a mount, for this process and those it starts; see enter() for errors.
+
+    rpm 6 runs scripts in namespaces of their own, and makes `/` private in them: that has to be a
+    mount. Source: rpm's plugins/unshare.c.
+    """
+    _new_namespace()
+    _mount(guest.root, guest.root, "", _MS_BIND | _MS_REC)
+
+
+def _new_namespace() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNS):
+        raise PvprepError(
+            f"no mount namespace of our own: {os.strerror(ctypes.get_errno())}",
+            "run pvprep as root; in a container it needs CAP_SYS_ADMIN",
+            Exit.NOT_READY,
+        )
 
 
 def _place(guest: Guest, path: str) -> str:

@@ -22,8 +22,9 @@ from pvprep.facts import Distro
 from pvprep.findings import Level
 from pvprep.guest import Guest
 from pvprep.packages import dpkg
-from pvprep.packages.apt import Apt, Candidate
+from pvprep.packages.apt import Apt
 from pvprep.packages.kernels import kernel_candidates
+from pvprep.packages.manager import Candidate
 
 pytestmark = pytest.mark.roots
 

@@ -427,6 +427,9 @@ def test_no_newer_library_is_used() -> None:
     }  # fmt: skip
     for path in sources():
         tree = ast.parse(path.read_text())
+        if path.parent.name == "drivers":  # older still: 3.6, which has no such annotations
+            ast.parse(path.read_text(), feature_version=(3, 6))
+            continue
         assert "from __future__ import annotations" in path.read_text() or len(tree.body) < 6, path
         annotations = {id(inner) for node in ast.walk(tree) for inner in _annotations(node)}
         for node in ast.walk(tree):

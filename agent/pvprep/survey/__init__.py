@@ -7,11 +7,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from .. import initrds
+from .. import initrds, packages
 from ..editors import fstab
 from ..facts import Facts, File, Mount
 from ..guest import Guest
-from ..packages import dpkg
 from . import files as configuration
 from . import hidden, kernels, network, storage, system
 
@@ -37,8 +36,7 @@ def take(guest: Guest, patterns: Iterable[str]) -> Facts:
         spaces=storage.spaces(guest),
         aliases=storage.aliases(guest),
         stale=hidden.configurations(guest, mounts),
-        # Where another package manager is used, that is the finding.
-        findings=tuple(dpkg.check(guest)) if distribution.family == "debian" else (),
+        findings=(*packages.check(guest, distribution.family), *kernels.elsewhere(guest)),
         initrd_tool=initrd_tool,
         initrd_options=initrds.options(guest, initrd_tool),
         is_tree=not guest.running,
