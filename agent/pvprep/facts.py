@@ -162,7 +162,7 @@ class InitrdProof:
     not be read.
     """
 
-    kind: str = ""  # "initramfs-tools", "dracut" or ""
+    kind: str = ""  # "initramfs-tools", "dracut", "mkinitrd" (RHEL's or SUSE's) or ""
     compression: tuple[str, ...] = ()
     modules: frozenset[str] = frozenset()
     versions: tuple[str, ...] = ()
@@ -234,6 +234,7 @@ class Facts:
     stale: Mapping[str, bytes] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     initrd_tool: str = ""
+    initrd_options: frozenset[str] = frozenset()  # what this version of the tool knows
     is_tree: bool = False  # a mounted tree, not the system that pvprep runs on
     in_chroot: bool = False
     as_root: bool = True

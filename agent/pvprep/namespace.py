@@ -25,6 +25,7 @@ _STARTERS = ("/usr/sbin/invoke-rc.d", "/sbin/start-stop-daemon", "/sbin/initctl"
 # grub-mkconfig would ask for the disk under the tree and write the host's into the guest's menu;
 # what a new kernel needs there is a step's work (steps/bootloader.py).
 _GRUB_MKCONFIG, _UPDATE_GRUB = "/usr/sbin/grub-mkconfig", "/usr/sbin/update-grub"
+_GRUB2_MKCONFIG = "/usr/sbin/grub2-mkconfig"  # of the RPM family
 _NOTHING = "#!/bin/sh\n# pvprep: this is left undone in a tree that does not run.\nexit 0\n"
 
 _RESOLVER = "/etc/resolv.conf"
@@ -109,6 +110,7 @@ def _stand_in(guest: Guest, run: str) -> None:
         _cover(guest, path, nothing)
     if guest.is_file(_GRUB_MKCONFIG):  # GRUB legacy's update-grub looks for no disk
         _cover(guest, _UPDATE_GRUB, nothing)
+    _cover(guest, _GRUB2_MKCONFIG, nothing)
 
 
 def _script(place: str, text: str) -> str:

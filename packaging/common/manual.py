@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from pvprep import __version__, cli
-from pvprep.steps import STEPS, bootloader, fallback, initrd, network
+from pvprep.steps import STEPS, bootloader_bls, bootloader_grub2, fallback, initrd, network
 
 SYNOPSIS = (
     "`pvprep` [`prepare`] [`--dry-run`] [`--emit-config`[=_FILE_]] [_options_]",
@@ -56,7 +56,9 @@ FILES = (
     (initrd.MODULES, "names the frontends, so that every initrd has them (initramfs-tools)"),
     (initrd.DRACUT_CONF, "the same for dracut"),
     (network.LINK.format("NAME"), "pins the name of an interface to its MAC address"),
-    (bootloader.OWN_SCRIPT, "keeps the PV kernel the first entry when grub.cfg is made anew"),
+    (bootloader_grub2.OWN_SCRIPT, "keeps the PV kernel the first entry of a new grub.cfg"),
+    (bootloader_grub2.TIMEOUT_SCRIPT, "ends grub.cfg in a timeout that pygrub can read (Fedora)"),
+    (bootloader_bls.PLUGIN, "has grub.cfg made anew for each kernel, where BLS was in use"),
     ("pvprep-boot.service", "records the boots by `pvprep record-boot`, when the system is up"),
 )
 

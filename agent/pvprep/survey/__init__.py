@@ -22,6 +22,7 @@ def take(guest: Guest, patterns: Iterable[str]) -> Facts:
     mounts = storage.mounts(guest, devices) if guest.running else _fstab_mounts(found)
     installed, proofs = kernels.kernels(guest)
     distribution = system.distro(guest)
+    initrd_tool = initrds.detect(guest)
     return Facts(
         distro=distribution,
         machine=system.machine(guest),
@@ -36,7 +37,8 @@ def take(guest: Guest, patterns: Iterable[str]) -> Facts:
         aliases=storage.aliases(guest),
         stale=hidden.configurations(guest, mounts),
         findings=(*packages.check(guest, distribution.family), *kernels.elsewhere(guest)),
-        initrd_tool=initrds.detect(guest),
+        initrd_tool=initrd_tool,
+        initrd_options=initrds.options(guest, initrd_tool),
         is_tree=not guest.running,
         in_chroot=guest.running and system.in_chroot(),
         as_root=os.geteuid() == 0,

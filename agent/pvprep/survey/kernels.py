@@ -23,7 +23,9 @@ IMAGES = re.compile(r"(?:vmlinuz|vmlinux|kernel)-(?P<version>.+)")
 # Images that are not for booting the guest: crash dumps, rescue, backups, SUSE's vmlinux-V.gz, and
 # SUSE's links without a version (vmlinuz-xen).
 NOT_GUESTS = re.compile(r"kdump|rescue|\.(old|bak|dpkg-\w+|orig|gz|xz)$|^\.|^[^\d]+$")
-INITRDS = tuple(f"/boot/{name}" for name in ("initrd.img-{}", "initramfs-{}.img", "initrd-{}"))
+INITRDS = tuple(
+    f"/boot/{name}" for name in ("initrd.img-{}", "initramfs-{}.img", "initrd-{}.img", "initrd-{}")
+)
 CONFIG = re.compile(
     r"^(?:CONFIG_(?P<set>XEN\w*|HVC_XEN|X86_XEN|X86_64_XEN)=(?P<value>[ymn])"
     r"|# CONFIG_(?P<unset>XEN\w*|HVC_XEN) is not set)$",
