@@ -1,5 +1,5 @@
-"""udev rules that name network interfaces: by MAC address, as udev's own generator wrote them, or by
-hardware which a PV guest does not have, as YaST and people write them.
+"""udev rules that name network interfaces: by MAC address, as udev's own generator wrote them, or
+by hardware which a PV guest does not have, as YaST and people write them.
 
 Files: z25_persistent-net.rules (Debian 4), 30-net_persistent_names.rules (SLES 10, by
 rename_netiface) and 70-persistent-net.rules. Sources: udev's extras/rule_generator, udev(7).
@@ -115,7 +115,7 @@ def _met(pattern: str, value: str) -> bool:
 
 
 def _with_comma(line: str, condition: str) -> str:
-    """The condition with the comma that parts it from its neighbour, as far as it is in the line."""
+    """The condition with the comma that parts it from its neighbour, if that is in the line."""
     at = re.escape(condition)
     found = re.search(rf"[ \t]*,[ \t]*{at}|{at}[ \t]*,[ \t]*|{at}", line)
     return found[0] if found else condition

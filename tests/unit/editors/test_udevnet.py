@@ -126,7 +126,8 @@ def test_what_only_a_person_can_tell_is_left(rule: str) -> None:
 
 @pytest.mark.parametrize(
     "rule",
-    [WHEEZY, ETCH, SLES10, SARGE, 'DRIVERS=="e1000", RUN+="/bin/true"', '#DRIVERS=="e1000", NAME="x"',
+    [WHEEZY, ETCH, SLES10, SARGE, 'DRIVERS=="e1000", RUN+="/bin/true"',
+     '#DRIVERS=="e1000", NAME="x"',
      'DRIVERS=="vif|e1000", NAME="lan"', 'SUBSYSTEMS=="xen", KERNELS=="vif-1", NAME="lan"'],
 )  # fmt: skip
 def test_what_holds_for_a_vif_stays(rule: str) -> None:
