@@ -42,7 +42,8 @@ def test_an_installed_el5() -> None:
 @pytest.mark.parametrize(
     "line",
     ["alias eth0 xennet", "alias eth0 off", "alias eth0 bnx2", "alias eth e1000",
-     "alias peth0 e1000", "alias eth0 e1000 # mine", "alias eth0 \\\ne1000", "alias e1000 off", "options eth0 e1000"],
+     "alias peth0 e1000", "alias eth0 e1000 # mine", "alias eth0 \\\ne1000",
+     "alias e1000 off", "options eth0 e1000"],
 )  # fmt: skip
 def test_what_stays(line: str) -> None:
     assert point(line) == Edited(line)
