@@ -15,7 +15,15 @@ import time
 from collections.abc import Iterable, Iterator
 
 from pvprep import __version__, cli
-from pvprep.steps import STEPS, bootloader_bls, bootloader_grub2, fallback, initrd, network
+from pvprep.steps import (
+    STEPS,
+    bootloader_bls,
+    bootloader_grub2,
+    fallback,
+    initrd,
+    network,
+    selinux,
+)
 
 SYNOPSIS = (
     "`pvprep` [`prepare`] [`--dry-run`] [`--emit-config`[=_FILE_]] [_options_]",
@@ -59,6 +67,7 @@ FILES = (
     (bootloader_grub2.OWN_SCRIPT, "keeps the PV kernel the first entry of a new grub.cfg"),
     (bootloader_grub2.TIMEOUT_SCRIPT, "ends grub.cfg in a timeout that pygrub can read (Fedora)"),
     (bootloader_bls.PLUGIN, "has grub.cfg made anew for each kernel, where BLS was in use"),
+    (selinux.AUTORELABEL, "has the first boot give new files their SELinux labels; it goes then"),
     ("pvprep-boot.service", "records the boots by `pvprep record-boot`, when the system is up"),
 )
 
@@ -77,8 +86,8 @@ EXAMPLES = (
     ),
     (
         "At the end of an installation, in a kickstart's `%post` or a preseed's `late_command` "
-        "(there behind `in-target`). For cloud-init there is a snippet in "
-        "`/usr/share/doc/pvprep/examples/cloud-init.cfg`.",
+        "(there behind `in-target`). Snippets for kickstart, AutoYaST, preseed, autoinstall and "
+        "cloud-init are among the package's documentation, in `examples`.",
         "pvprep --emit-config=/root/domu.cfg",
     ),
 )
