@@ -5,7 +5,7 @@ believes nothing unchecked.
 
 The config (`--to-xenstore`; `pvprep-dom0 fetch` reads it):
 
-    data/pvprep/config/0, 1, 2 ...  pieces of the file: its bytes in base64 (RFC 4648, section 4), in
+    data/pvprep/config/0, 1, 2 ...  pieces of the file: its bytes in base64 (RFC 4648), in
                                     one line, cut every 1024 characters
     data/pvprep/config/ready        {"version": 1, "format": "xl", "bytes": 1834,
                                      "sha256": "...", "pieces": 3}
