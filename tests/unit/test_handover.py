@@ -26,12 +26,12 @@ ENTRY: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def guest(xenstored: Xenstored, tmp_path: Path) -> Any:
+@pytest.fixture(scope="module")
+def guest(xenstored: Xenstored, tmp_path_factory: pytest.TempPathFactory) -> Any:
     xenstored.tree({f"/local/domain/{DOMID}": ""}, f"n0 r{DOMID}")
     xenstored.tree({DATA: ""}, f"n{DOMID}")
     xenstored.introduce(DOMID)
-    with xenstored.guest(DOMID, tmp_path) as running:
+    with xenstored.guest(DOMID, tmp_path_factory.mktemp("root")) as running:
         yield running
 
 

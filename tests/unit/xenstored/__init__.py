@@ -21,8 +21,8 @@ from tests.unit.trees import Running
 
 _SOURCE = Path(__file__).with_name("no_hypervisor.c")
 _INTRODUCE = 8  # enum xsd_sockmsg_type
-# struct xenstore_domain_interface: two rings, then req_cons, req_prod, rsp_cons, rsp_prod.
-_RING, _REQ_CONS, _REQ_PROD, _RSP_CONS, _RSP_PROD = 1024, 2048, 2052, 2056, 2060
+# struct xenstore_domain_interface: two rings of bytes, then four indices of 32 bits.
+_RING, _REQ_CONS, _REQ_PROD, _RSP_CONS, _RSP_PROD = 1024, 512, 513, 514, 515
 
 
 class Xenstored:
@@ -75,32 +75,25 @@ class Xenstored:
         events = os.open(self.directory / "events", os.O_WRONLY)
         with open(self.directory / f"ring.{domid}", "r+b") as file:
             page = mmap.mmap(file.fileno(), 4096)
+        index = memoryview(page).cast("I")  # the other side must never see half an index
         while not done.is_set():
-            consumed, produced = (_index(page, at) for at in (_REQ_CONS, _REQ_PROD))
-            room = _RING - (produced - consumed) % 2**32
+            room = _RING - (index[_REQ_PROD] - index[_REQ_CONS]) % 2**32
             moved = b""
             if room and select.select([device], [], [], 0.001)[0]:
                 moved = os.read(device, room)
-            for byte in moved:
-                page[produced % _RING] = byte
-                produced = (produced + 1) % 2**32
-            consumed, answered = (_index(page, at) for at in (_RSP_CONS, _RSP_PROD))
-            answer = bytes(
-                page[_RING + (consumed + n) % _RING] for n in range((answered - consumed) % 2**32)
-            )
-            struct.pack_into("=I", page, _RSP_CONS, answered)
-            struct.pack_into("=I", page, _REQ_PROD, produced)
+            for number, byte in enumerate(moved, index[_REQ_PROD]):
+                page[number % _RING] = byte
+            index[_REQ_PROD] = (index[_REQ_PROD] + len(moved)) % 2**32
+            count = (index[_RSP_PROD] - index[_RSP_CONS]) % 2**32
+            answer = bytes(page[_RING + (index[_RSP_CONS] + n) % _RING] for n in range(count))
+            index[_RSP_CONS] = (index[_RSP_CONS] + count) % 2**32
             if moved or answer:
                 os.write(events, b"x")
             while answer:
                 answer = answer[os.write(device, answer) :]
+        index.release()
         page.close()
         os.close(events)
-
-
-def _index(page: mmap.mmap, at: int) -> int:
-    found: int = struct.unpack_from("=I", page, at)[0]
-    return found
 
 
 class _OnDevice(Running):
