@@ -13,7 +13,7 @@ from tests.unit.domu import xen_tools
 from tests.unit.domu.strategies import INJECTIONS, domus
 from tests.unit.domu.xen_tools import Value, XlError
 
-from pvprep.domu import emit as emitting
+from pvprep.domu import placeholders
 from pvprep.domu.emit import emit
 from pvprep.domu.model import Boot, DomU, Vbd, Vif
 
@@ -51,7 +51,7 @@ def expected(domu: DomU) -> dict[str, Value]:
         if boot.args:
             settings["bootloader_args"] = list(boot.args)
     elif boot.method == "pvgrub":
-        settings["kernel"] = emitting.pvgrub_image(domu)
+        settings["kernel"] = placeholders.pvgrub_image(domu)
     else:
         settings["kernel"] = boot.kernel or (
             "/REPLACE-ME/" + (boot.guest_kernel.split("/")[-1] or "vmlinuz")
