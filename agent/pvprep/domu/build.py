@@ -10,7 +10,7 @@ from ..facts import BlockBackend, Disk, Nic, Xenstore
 from ..pygrub import Pick
 from . import backends
 from .model import Boot, DomU, Vbd, Vif, safe_name
-from .releases import knows
+from .releases import check_kernel, knows
 
 # The drivers of the network cards that Xen can emulate, and what xl calls the cards.
 MODELS = {"e1000": "e1000", "8139cp": "rtl8139", "8139too": "rtl8139"}
@@ -19,11 +19,14 @@ IDE = "abcd"
 
 
 def from_context(context: Context, pick: Pick | None) -> DomU:
-    """The domU for the guest as it is, or will be; pick: what pygrub takes, for a direct boot."""
+    """The domU for the guest as it is, or will be; pick: what pygrub takes, for a direct boot.
+
+    Raises PvprepError where the release of Xen that was named cannot load its kernel.
+    """
     options, machine = context.options, context.facts.machine
     store = context.facts.xenstore or Xenstore()
     hvm, shim = options.type == "hvm", _shim(context)
-    return DomU(
+    domu = DomU(
         name=options.name or safe_name(store.name or machine.hostname),
         uuid=store.uuid or machine.uuid,
         type="pvh" if shim else options.type,
@@ -38,6 +41,9 @@ def from_context(context: Context, pick: Pick | None) -> DomU:
         source=_source(context),
         notes=tuple(_notes(context, pick)),
     )
+    if context.target:
+        check_kernel(context.target, domu, options.xen)
+    return domu
 
 
 def _shim(context: Context) -> bool:
@@ -45,7 +51,9 @@ def _shim(context: Context) -> bool:
     options, target = context.options, context.target
     if options.type in ("hvm", "pvshim"):
         return options.type == "pvshim"
-    return target is not None and target.proof.bits == 32 and knows(options.xen, "no 32-bit PV")
+    if target is None or target.proof.bits != 32 or options.form == "xm":
+        return False
+    return knows(options.xen, "no 32-bit PV")
 
 
 def _vifs(context: Context) -> Iterator[Vif]:
