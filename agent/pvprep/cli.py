@@ -255,9 +255,8 @@ def _finish(args: argparse.Namespace, guest: Guest, plan: Plan, screen: Screen) 
     promised = args.dry_run and not plan.errors
     ready = plan.ready or promised
     back = _way_back(args)
-    config = ""
-    if (ready or back) and (args.emit_config or args.verb == "config" or args.json or args.to_xenstore):
-        config = _config(plan)
+    wanted = args.emit_config or args.verb == "config" or args.json or args.to_xenstore
+    config = _config(plan) if wanted and (ready or back) else ""
     if plan.ready:
         screen.verified(plan)
     if not back:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ..context import Context
 from ..devicenames import vdev_names
@@ -75,35 +75,33 @@ def _vifs(context: Context) -> Iterator[Vif]:
         )
 
 
-def _disks(context: Context) -> Iterator[Vbd]:
+def _disks(context: Context) -> list[Vbd]:
     """As PV: every disk under the name that the guest's configuration has for it."""
     store = context.facts.xenstore or Xenstore()
     vdevs = context.devices.vdevs
     disks = [disk for disk in context.facts.disks if disk.name in vdevs]
     found = backends.join(disks, store.disks)
-    for disk in disks:
-        yield _vbd(context, vdevs[disk.name], disk, found.get(disk.name))
-    if not disks:
-        yield Vbd(
-            "xvda",
-            target=context.options.disk_backends.get("xvda"),
-            comment="the guest's configuration names none",
-        )
-    if len(found) < len(disks):
-        return  # which ones the others are is not certain either
-    taken = {disk.letters for disk in map(Vbd, vdevs.values())}
-    for backend in store.disks:
-        name = backends.vdev(backend)
-        here = backends.served(backend)
-        if not name or backend in found.values() or not here.target:
+    made = [_vbd(context, vdevs[disk.name], disk, found.get(disk.name)) for disk in disks]
+    if len(found) == len(disks):  # else it is not certain which the others are either
+        rest = [one for one in store.disks if one not in found.values()]
+        made += _unseen(rest, {disk.letters for disk in made})
+    target = context.options.disk_backends.get("xvda")
+    return made or [Vbd("xvda", target=target, comment="the guest's configuration names none")]
+
+
+def _unseen(rest: Sequence[BlockBackend], taken: set[str]) -> Iterator[Vbd]:
+    """What the HVM domain has besides: a CD, or a disk that it saw no emulated one of."""
+    for backend in rest:
+        name, here = backends.vdev(backend), backends.served(backend)
+        if not name or not here.target:
             continue
         what = "a CD" if backend.device_type == "cdrom" else "a disk that the guest did not see"
-        vdev = _free(name, taken)
-        taken.add(Vbd(vdev).letters)
-        yield Vbd(
-            vdev, here.target, here.format, _access(backend),
+        vbd = Vbd(
+            _free(name, taken), here.target, here.format, _access(backend),
             comment=f"{what}, {name} of the HVM domain",
         )  # fmt: skip
+        taken.add(vbd.letters)
+        yield vbd
 
 
 def _free(name: str, taken: set[str]) -> str:
@@ -183,7 +181,7 @@ def _notes(context: Context, pick: Pick | None) -> Iterator[str]:
         yield f"xenstore could not be asked: {store.problem}"
     if options.type == "hvm":
         return
-    if target and target.proof.pvh and options.type == "pv":
+    if target and target.proof.pvh and options.type == "pv" and knows(options.xen, "pvh"):
         yield 'the kernel boots PVH too: type = "pvh", the better choice since Xen 4.10'
     if pick and options.bootloader == "pygrub":
         yield f"pygrub takes {pick.kernel}, {pick.initrd}, {pick.args}"

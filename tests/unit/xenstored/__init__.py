@@ -40,7 +40,7 @@ class Xenstored:
 
     def tree(self, nodes: Mapping[str, str], mode: str) -> None:
         """Write nodes as dom0 does; mode: their permissions as xenstore-chmod(1) has them."""
-        self.dom0("write", *(word for node in nodes.items() for word in node))
+        self.dom0("write", "--", *(word for node in nodes.items() for word in node))
         for path in nodes:
             self.dom0("chmod", path, *mode.split())
 
