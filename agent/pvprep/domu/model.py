@@ -64,8 +64,8 @@ def _in_range(value: Optional[int], most: int, what: str) -> None:
 
 
 def is_plain_path(path: str) -> bool:
-    """Absolute, and nothing that xl would cut (one comma at the end)."""
-    return path.startswith("/") and not path.endswith(",")
+    """Absolute, more than `/`, and nothing that xl would cut (one comma at the end)."""
+    return path.startswith("/") and path != "/" and not path.endswith(",")
 
 
 def _dom0_path(path: str, what: str) -> None:

@@ -46,7 +46,7 @@ values = st.text(
     ),
     max_size=60,
 )
-paths = values.map(lambda text: "/" + text.rstrip(","))
+paths = values.map(lambda text: "/" + (text.rstrip(",") or "x"))
 maybe_paths = st.one_of(st.just(""), paths)
 alphanumeric = string.ascii_letters + string.digits
 

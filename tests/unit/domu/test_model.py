@@ -85,6 +85,7 @@ def test_safe_name(hostname: str, name: str) -> None:
         (lambda: Vbd("xvda", target="phy:/dev/vg/x"), "without `phy:`"),
         (lambda: Vbd("xvda", target="vg/x"), "absolute path"),
         (lambda: Vbd("xvda", target=""), "absolute path"),
+        (lambda: Vbd("xvda", target="/"), "absolute path"),
         (lambda: Vbd("xvda", target="/dev/x,"), "absolute path"),
         (lambda: Vbd("xvda", format="vmdk"), "format of xvda"),
         (lambda: Vbd("xvda", access="w"), "access to xvda"),
