@@ -10,7 +10,7 @@ from ..facts import BlockBackend, Disk, Nic, Xenstore
 from ..pygrub import Pick
 from . import backends
 from .model import Boot, DomU, Vbd, Vif, safe_name
-from .releases import check_kernel, knows
+from .releases import knows
 
 # The drivers of the network cards that Xen can emulate, and what xl calls the cards.
 MODELS = {"e1000": "e1000", "8139cp": "rtl8139", "8139too": "rtl8139"}
@@ -19,14 +19,11 @@ IDE = "abcd"
 
 
 def from_context(context: Context, pick: Pick | None) -> DomU:
-    """The domU for the guest as it is, or will be; pick: what pygrub takes, for a direct boot.
-
-    Raises PvprepError where the release of Xen that was named cannot load its kernel.
-    """
+    """The domU for the guest as it is, or will be; pick: what pygrub takes, for a direct boot."""
     options, machine = context.options, context.facts.machine
     store = context.facts.xenstore or Xenstore()
     hvm, shim = options.type == "hvm", _shim(context)
-    domu = DomU(
+    return DomU(
         name=options.name or safe_name(store.name or machine.hostname),
         uuid=store.uuid or machine.uuid,
         type="pvh" if shim else options.type,
@@ -41,9 +38,6 @@ def from_context(context: Context, pick: Pick | None) -> DomU:
         source=_source(context),
         notes=tuple(_notes(context, pick)),
     )
-    if context.target:
-        check_kernel(context.target, domu, options.xen)
-    return domu
 
 
 def _shim(context: Context) -> bool:

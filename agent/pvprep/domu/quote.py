@@ -14,6 +14,7 @@ from pvprep.errors import PvprepError
 
 COMMENT_LENGTH = 200  # characters; a comment is for reading
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;", "\t": "&#9;"}
+_NOT_XML = "\ufffe\uffff"  # of those that `check` lets pass (Extensible Markup Language 1.0, 2.2)
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\t": "\\t"})
 
 
@@ -54,8 +55,10 @@ def python(text: str) -> str:
 def xml(text: str) -> str:
     """The text as it may stand in an element or an attribute of XML, quotes included."""
     text = check_utf8(text, "a word")
-    if any(unicodedata.category(char) == "Cn" for char in text):  # U+FFFE, U+FFFF among them
-        raise PvprepError(f"a word has characters that XML does not know: {text!a}")
+    if any(char in _NOT_XML for char in text):
+        raise PvprepError(
+            f"a word has characters that XML does not know: {text!a}", "Use `--format xl`."
+        )
     return "".join(_ENTITIES.get(char, char) for char in text)
 
 
@@ -71,7 +74,7 @@ def check_utf8(text: str, what: str) -> str:
 
 def xml_comment(text: str) -> str:
     """The text as it may stand in a comment of XML, which two hyphens would end."""
-    shown = "".join("?" if unicodedata.category(char) == "Cn" else char for char in comment(text))
+    shown = "".join("?" if char in _NOT_XML else char for char in comment(text))
     return re.sub(r"-(?=-|$)", "- ", shown)
 
 

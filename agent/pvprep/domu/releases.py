@@ -1,7 +1,7 @@
 """What each release of Xen knows, and each form of a configuration can say.
 
-Sources: xl's tools/xl/xl_parse.c (tools/libxl/xl_cmdimpl.c before 4.10) and xl.cfg(5) of 4.1 to
-4.22; xm's tools/python/xen/xm/create.py of 3.2 to 4.4; tools/libs/guest/xg_dom_bzimageloader.c.
+Sources: xl's tools/xl/xl_parse.c (tools/libxl/xl_cmdimpl.c before 4.9) and xl.cfg(5) of 4.1 to
+4.22; xm's tools/python/xen/xm/create.py of 3.2 to 4.4.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ import re
 from typing import Optional
 
 from pvprep.domu.model import DomU
-from pvprep.errors import Exit, PvprepError, UsageError
-from pvprep.facts import Kernel
-from pvprep.steps.kernel import SINCE as UNPACKS
+from pvprep.errors import UsageError
 
 Release = tuple[int, int]
 
@@ -79,17 +77,3 @@ def _check_action(when: str, action: str, form: str, xen: Optional[Release]) -> 
         unknown |= form == "libvirt" and when != "on_crash"
     if unknown:
         raise UsageError(f"{when} cannot be {action} there", "Use `restart` or `destroy`.")
-
-
-def check_kernel(kernel: Kernel, domu: DomU, xen: Optional[Release]) -> None:
-    """Refuse a kernel that dom0's tools cannot unpack. GRUB in the domain unpacks by itself."""
-    if xen is None or domu.boot.method not in ("pygrub", "direct") or kernel.xenlinux:
-        return
-    since = UNPACKS.get(kernel.proof.compression)
-    if since and xen < release(since):
-        raise PvprepError(
-            f"Xen {xen[0]}.{xen[1]} cannot load {kernel.image}: its payload is packed with "
-            f"{kernel.proof.compression}, which takes Xen {since}",
-            "use another kernel (--kernel-package) or a newer Xen in dom0",
-            Exit.NOT_READY,
-        )

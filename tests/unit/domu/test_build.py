@@ -323,28 +323,7 @@ def test_pvh_is_offered_first() -> None:
     assert not any("PVH" in note for note in made(xen=(4, 9)).notes)
 
 
-@pytest.mark.parametrize(
-    ("compression", "xen", "fine"),
-    [
-        ("zstd", (4, 15), True), ("zstd", (4, 14), False), ("lz4", (4, 4), True),
-        ("lz4", (4, 3), False), ("xz", (4, 1), True), ("gzip", (3, 2), False),
-        ("unheard-of", (3, 2), True),
-    ],
-)  # fmt: skip
-def test_a_kernel_that_dom0_cannot_unpack(
-    compression: str, xen: tuple[int, int], fine: bool
-) -> None:
-    facts = guest(kernels=[kernel(proof={"compression": compression})])
-    if fine:
-        assert made(facts, xen=xen).boot.method == "pygrub"
-    else:
-        with pytest.raises(PvprepError, match=f"packed with {compression}"):
-            made(facts, xen=xen)
-        assert made(facts, xen=xen, bootloader="pvgrub").boot.method == "pvgrub"
-        assert made(facts, xen=xen, type="hvm").type == "hvm"
-
-
-def test_xenlinux_was_always_loaded() -> None:
+def test_xenlinux_keeps_the_old_names() -> None:
     facts = guest(kernels=[XENLINUX], nics=(ENS3,))
     domu = made(facts, xen=(3, 2), form="xm")
     assert [one.vdev for one in domu.disks] == ["hda"]

@@ -43,18 +43,21 @@ def made(domu: DomU, form: str, xen: Any = None) -> Optional[str]:
         return emit(domu, form, xen)
     except PvprepError as refused:
         event("refused")
-        assert refused.hint or "XML does not know" in refused.message
-        words = refused.message
-        assert "\n" not in words
+        assert refused.hint and "\n" not in refused.message
         return None
 
 
 def plainer(domu: DomU) -> DomU:
     """The same with what every form has words for, so that most are not refused."""
     return dataclasses.replace(
-        domu, on_poweroff="destroy", on_reboot="restart", on_crash="preserve", pvshim=False,
-        type="pv" if domu.type == "pvh" else domu.type, boot=dataclasses.replace(domu.boot, args=()),
-    )  # fmt: skip
+        domu,
+        type="pv" if domu.type == "pvh" else domu.type,
+        pvshim=False,
+        boot=dataclasses.replace(domu.boot, args=()),
+        on_poweroff="destroy",
+        on_reboot="restart",
+        on_crash="preserve",
+    )
 
 
 # xm
@@ -183,7 +186,7 @@ def test_libvirt_reads_back_the_model(
         return
     tmp = tmp_path_factory.getbasetemp()
     if domu.memory_mib is None:
-        with pytest.raises(AssertionError, match="REPLACE-ME|memory"):
+        with pytest.raises(AssertionError, match="memory"):
             defined(config, tmp)
         config = config.replace(">REPLACE-ME</memory>", ">1024</memory>")
     found = defined(config, tmp)
