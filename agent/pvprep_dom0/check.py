@@ -98,6 +98,7 @@ class _Checker:
             return
         try:
             settings = xlcfg.parse(data.decode("utf-8", "surrogateescape"))
+            effective = xlcfg.effective(settings)
         except xlcfg.ConfigError as error:
             id = "config.placeholder" if "REPLACE" in error.message else "config.syntax"
             remedy = "put the value in" if "REPLACE" in error.message else "have it made again"
@@ -107,27 +108,12 @@ class _Checker:
         for setting in settings:
             if setting.append:
                 self._say("config.append", setting, f"{setting.key} +=", "write it in one piece")
-            elif setting is not last[setting.key]:
+            elif setting is not last[setting.key] and not last[setting.key].append:
                 what = f"{setting.key} again in line {last[setting.key].line}"
                 self._say("config.twice", setting, what, "leave one of them")
-        for setting in self._effective(settings).values():
+        for setting in effective.values():
             self._setting(setting)
         self._whole()
-
-    def _effective(self, settings: Sequence[Setting]) -> dict[str, Setting]:
-        """What xl takes in the end: the last of each, with `+=` joined to what is before."""
-        found: dict[str, Setting] = {}
-        for setting in settings:
-            before = found.pop(setting.key, None)
-            if setting.append and before:
-                if isinstance(setting.value, str) != isinstance(before.value, str):
-                    self._say("config.syntax", setting, f"{setting.key} += of another kind", "")
-                    continue
-                value = before.value + setting.value  # type: ignore[operator]
-                lines = before.items + setting.items
-                setting = Setting(setting.key, value, setting.line, True, lines)
-            found[setting.key] = setting
-        return found
 
     def _say(self, id: str, setting: Setting, what: str, remedy: str, why: str = "") -> None:
         self.add(Finding(id, what, why, remedy, setting.line, setting.key))
@@ -179,8 +165,8 @@ class _Checker:
             means = "nothing" if value is None else str(value)
             what = f"{key} = {text[:40]!a}"
             self._say("value.number", setting, what, "write it in decimal", f"xl reads {means}")
-        if value is None:
-            return
+        if value is None or setting.append:
+            return  # xl reads nothing
         judge, own = self.judge, self.judge.own
         most, id = 1, "value.text"
         if key in ("memory", "maxmem"):

@@ -76,10 +76,11 @@ def _domain(domid: int, config: dict[str, Any]) -> Domain:
 def configured(text: str, place: str) -> Domain:
     """The domain that a config of dom0's own describes, which is trusted."""
     try:
-        settings = {one.key: one.value for one in xlcfg.parse(text)}
+        found = xlcfg.effective(xlcfg.parse(text))
     except xlcfg.ConfigError as error:
         what = f"{place}:{error.line}: {error.message}"
         raise Dom0Error(what, "give a config that xl can read") from None
+    settings = {key: one.value for key, one in found.items()}
     name = settings.get("name")
     if not isinstance(name, str) or not name:
         raise Dom0Error(f"{place} names no domain", "give the config that xl starts it by")

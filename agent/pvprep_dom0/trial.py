@@ -161,10 +161,10 @@ class Trial:
         end, missed = self.host.now() + state.timeout, 0
         while not self.stop.asked:
             current = self._current()
-            missed = 0 if current else missed + 1
-            report = xenstore.boot_report(self.host, current.domid or 0) if current else None
             if current and current.type == "hvm":
                 return self._back(state, "somebody has started it as HVM", "returning")
+            missed = 0 if current else missed + 1
+            report = xenstore.boot_report(self.host, current.domid or 0) if current else None
             if report and report.up:
                 self.say(f"up: root {report.root}, network {', '.join(report.network)}, "
                          f"login on {report.console}, kernel {report.kernel}")  # fmt: skip

@@ -69,6 +69,28 @@ def parse(text: str) -> tuple[Setting, ...]:
     return _Parser(list(_tokens(text))).file()
 
 
+def effective(settings: Sequence[Setting]) -> dict[str, Setting]:
+    """What xl takes in the end: the last with each key, `+=` joined to what was before it.
+
+    Raises ConfigError where a list and a single value would be joined.
+    """
+    found: dict[str, Setting] = {}
+    for setting in settings:
+        before = found.pop(setting.key, None)
+        if setting.append and before:
+            old, new = before.value, setting.value
+            lines = before.items + setting.items
+            if isinstance(old, str) and isinstance(new, str):
+                value: Value = old + new
+            elif isinstance(old, tuple) and isinstance(new, tuple):
+                value = old + new
+            else:
+                raise ConfigError(f"{setting.key} += of another kind", setting.line)
+            setting = Setting(setting.key, value, setting.line, True, lines)
+        found[setting.key] = setting
+    return found
+
+
 def number(text: str) -> Optional[int]:
     """What strtol(3), base 0, makes of a setting, as xl does: 010 is 8. None: not a number."""
     found = _NUMBER.fullmatch(text)
