@@ -114,7 +114,7 @@ def main(
     # FILE comes after `=` only, or the config would be taken for it.
     words = ["--fix=-" if word == "--fix" else word for word in words]
     try:
-        args = parser().parse_args(words)
+        args = parser().parse_intermixed_args(words)  # FILE may come behind options
         _check_usage(args)
         return int(_run(args, host or Dom0(), home))
     except BrokenPipeError:
