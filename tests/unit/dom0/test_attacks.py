@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.dom0 import world
@@ -98,6 +100,43 @@ def test_a_fixed_config_is_safe(attack: Attack) -> None:
         for key, value in xen_tools.parse(fixed)
     }
     assert "evil" not in "".join(line for line in fixed.splitlines() if not line.startswith("#"))
+
+
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return xen_tools.build_stand_in(tmp_path_factory.mktemp("stand-in"))
+
+
+@pytest.mark.parametrize(
+    ("name", "reads"),
+    [
+        ("bootloader-path", lambda made: made["b_info"]["bootloader"] == "/tmp/evil"),
+        ("append-string", lambda made: made["b_info"]["bootloader"] == "/tmp/evil"),
+        ("semicolon", lambda made: made["b_info"]["bootloader"] == "/tmp/evil"),
+        ("twice-bootloader", lambda made: made["b_info"]["bootloader"] == "/tmp/evil"),
+        ("args-split", lambda made: made["b_info"]["bootloader_args"][0] == "--output"),
+        ("type-prefix", lambda made: made["c_info"]["type"] == "hvm"),
+        ("type-empty", lambda made: made["c_info"]["type"] == "hvm"),
+        ("uuid-form", lambda made: made["c_info"]["uuid"].startswith("dac2f702-")),
+        ("memory-octal", lambda made: made["b_info"]["target_memkb"] == 256 * 1024),
+        ("memory-overflow", lambda made: made["b_info"]["target_memkb"] == 1024),
+        ("disk-iscsi", lambda made: made["disks"][0]["script"] == "block-iscsi"),
+        ("disk-prefix-inside", lambda made: made["disks"][0]["script"] == "block-enbd"),
+        ("disk-swallowed", lambda made: made["disks"][0]["pdev_path"].endswith(",access=r")),
+        ("append-disk", lambda made: made["disks"][1]["pdev_path"] == "/dev/mem"),
+        ("vif-script-blank", lambda made: made["nics"][0]["script"] == "/tmp/evil"),
+        ("vif-bridge-twice", lambda made: made["nics"][0]["bridge"] == "mgmt"),
+        ("vif-mac-strtoul", lambda made: made["nics"][0]["mac"] == "00:16:3e:01:12:c1"),
+        ("vfb-listen-twice", lambda made: made["vfbs"][0]["vnc"]["listen"] == "::"),
+    ],
+)
+def test_xl_would_have_done_it(
+    name: str, reads: Callable[[Any], bool], tmp_path: Path, stand_in: Path
+) -> None:
+    """The tricks that xl's own C code is needed for."""
+    config = tmp_path / "evil.cfg"
+    config.write_bytes(next(attack.data for attack in ATTACKS if attack.name == name))
+    assert reads(xen_tools.dry_run(config, stand_in))
 
 
 def test_without_an_attack_it_is_safe() -> None:
