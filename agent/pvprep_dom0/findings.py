@@ -61,7 +61,7 @@ TOPICS = {
     "name.running": "The domain still runs, in its old form. Never run both: they write to the "
     "same disks. `pvprep-dom0 trial` changes from one to the other.",
     "name.not-its-own": "The guest is another domain's than the name says.",
-    "uuid.form": "xl reads less strictly than this, and whatever manages domains may not.",
+    "uuid.form": "It is no UUID; it becomes part of paths in dom0.",
     "uuid.clash": "A running domain has that UUID.",
     "uuid.not-its-own": "The domain had another UUID until now.",
     "type.policy": "The policy allows other types of domains.",

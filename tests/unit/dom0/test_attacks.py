@@ -117,7 +117,6 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("args-split", lambda made: made["b_info"]["bootloader_args"][0] == "--output"),
         ("type-prefix", lambda made: made["c_info"]["type"] == "hvm"),
         ("type-empty", lambda made: made["c_info"]["type"] == "hvm"),
-        ("uuid-form", lambda made: made["c_info"]["uuid"].startswith("dac2f702-")),
         ("memory-octal", lambda made: made["b_info"]["target_memkb"] == 256 * 1024),
         ("memory-overflow", lambda made: made["b_info"]["target_memkb"] == 1024),
         ("disk-iscsi", lambda made: made["disks"][0]["script"] == "block-iscsi"),
