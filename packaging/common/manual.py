@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from pvprep import __version__, cli
-from pvprep.steps import STEPS, bootloader, fallback, initrd, network
+from pvprep.steps import STEPS, bootloader, fallback, initrd, network, selinux
 
 SYNOPSIS = (
     "`pvprep` [`prepare`] [`--dry-run`] [`--emit-config`[=_FILE_]] [_options_]",
@@ -57,6 +57,7 @@ FILES = (
     (initrd.DRACUT_CONF, "the same for dracut"),
     (network.LINK.format("NAME"), "pins the name of an interface to its MAC address"),
     (bootloader.OWN_SCRIPT, "keeps the PV kernel the first entry when grub.cfg is made anew"),
+    (selinux.AUTORELABEL, "has the first boot give new files their SELinux labels; it goes then"),
     ("pvprep-boot.service", "records the boots by `pvprep record-boot`, when the system is up"),
 )
 
@@ -75,8 +76,8 @@ EXAMPLES = (
     ),
     (
         "At the end of an installation, in a kickstart's `%post` or a preseed's `late_command` "
-        "(there behind `in-target`). For cloud-init there is a snippet in "
-        "`/usr/share/doc/pvprep/examples/cloud-init.cfg`.",
+        "(there behind `in-target`). Snippets for kickstart, AutoYaST, preseed, autoinstall and "
+        "cloud-init are among the package's documentation, in `examples`.",
         "pvprep --emit-config=/root/domu.cfg",
     ),
 )

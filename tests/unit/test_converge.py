@@ -16,7 +16,7 @@ from tests.unit.building import VERSION
 from tests.unit.journal_tools import changed, snapshot
 from tests.unit.trees import Builder
 
-from pvprep import converge
+from pvprep import converge, selinux
 from pvprep.changes import Remove, WriteFile
 from pvprep.errors import Exit, PvprepError
 from pvprep.facts import Facts
@@ -306,3 +306,43 @@ def test_rolled_back_it_is_as_it_was_and_can_be_done_again(case: Case) -> None:
     Journal(case.guest).rollback(case.builder)
     assert changed(before, snapshot(case.root)) == {}
     assert case.prepare().ready
+
+
+def test_what_is_new_gets_its_label_and_nothing_else(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labelled: list[str] = []
+    monkeypatch.setattr(selinux, "restore", lambda _guest, paths, _line: labelled.extend(paths))
+    assert case.prepare().ready
+    assert {"/etc/udev", "/etc/udev/rules.d", f"/{trees.RULES}"} <= set(labelled)
+    assert not {"/etc", "/etc/fstab", f"/{INITRD}"} & set(labelled)
+
+
+def test_a_failure_to_label_puts_everything_back(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise PvprepError("new files could not be labelled")
+
+    monkeypatch.setattr(selinux, "restore", fail)
+    before = snapshot(case.root)
+    with pytest.raises(PvprepError, match="everything was put back"):
+        case.prepare()
+    assert changed(before, snapshot(case.root)) == {}
+
+
+def test_a_boot_that_took_autorelabel_along_stands_in_the_way_of_nothing(case: Case) -> None:
+    for path, text in (("config", "SELINUX=enforcing\n"), ("targeted/contexts/files", "")):
+        place = case.root / "etc/selinux" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+    before = snapshot(case.root)
+    assert case.prepare().ready
+    mark = case.root / ".autorelabel"
+    assert mark.read_bytes() == b""
+    mark.unlink()
+    journal = Journal(case.guest)
+    assert [check for check in journal.verify() if check.problem] == []
+    assert journal.rollback(case.builder).problems == ()
+    assert not mark.exists()
+    assert set(changed(before, snapshot(case.root))) == {"/"}  # its time is the boot's

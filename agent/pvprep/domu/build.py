@@ -32,7 +32,7 @@ def _vifs(context: Context) -> tuple[Vif, ...]:
     if options.macs:
         return tuple(Vif(mac, options.bridge) for mac in options.macs)
     return tuple(
-        Vif(nic.mac, options.bridge, f"{nic.name} in the guest")
+        Vif(nic.mac, options.bridge, f"{nic.name} in the guest" if nic.name else "")
         for nic in context.facts.nics
         if nic.mac
     )
