@@ -66,7 +66,7 @@ $(DEB): $(SHIPPED) | build/test.packages
 	cp --parents $(SHIPPED) $(DEB_TREE)
 	cp -r $(DEB_TREE)/packaging/deb $(DEB_TREE)/debian
 	cd $(DEB_TREE) && env PATH=$(SYSTEM_PATH) dpkg-buildpackage --build=binary --no-sign
-	cp build/deb/$(notdir $(DEB)) $@
+	cp build/deb/pvprep-dom0_$(VERSION)_all.deb build/deb/$(notdir $(DEB)) build/
 
 rpm: $(RPM)
 
