@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, Optional, Union
 
-from tests.guests import hostapt, images, profiles, roots
+from tests.guests import hostapt, images, profiles, roots, rpmprofiles, rpmroots
 from tests.guests.profiles import ROOT_UUID, Profile
+from tests.guests.rpmprofiles import RpmProfile
 from tests.xen import convert, facts, layouts
 from tests.xen.convert import Promise
 from tests.xen.layouts import Names
@@ -30,7 +31,7 @@ class Case:
     """
 
     name: str
-    profile: Profile
+    profile: Union[Profile, RpmProfile]
     root: str
     swap: str
     lost: str
@@ -103,7 +104,18 @@ I386 = Case(
     "no PV loader", _mbr, online=True,
 )  # fmt: skip
 
-ALL = (MBR, GPT, XFS, LVM, LEGACY, I386)
+# What no partition has in a form that pygrub reads is BLS.
+_NO_MENU = "RuntimeError: Unable to find partition containing kernel"
+EL9 = Case(
+    "EL 9 stand-in: rpm, dnf, dracut, BLS; a PV kernel to be had",
+    rpmprofiles.EL9_PV_TO_BE_HAD, "/dev/xvda1 ext4", "/dev/xvda2", _NO_MENU, _mbr,
+)  # fmt: skip
+EL8 = Case(
+    "EL 8 stand-in: arguments in grubenv's kernelopts",
+    rpmprofiles.EL8_PV, "/dev/xvda1 ext4", "/dev/xvda2", _NO_MENU, _mbr,
+)  # fmt: skip
+
+ALL = (MBR, GPT, XFS, LVM, LEGACY, I386, EL9, EL8)
 
 
 def build(case: Case, space: Path, *, prepared: bool = True) -> Built:
@@ -124,7 +136,7 @@ def build(case: Case, space: Path, *, prepared: bool = True) -> Built:
 def tree(case: Case, space: Path) -> Path:
     """The guest as a tree: /boot is in it, wherever it will be on the disk."""
     root = space / "root"
-    roots.unpack(roots.build_profile(case.profile), root)
+    roots.unpack(archive(case.profile), root)
     facts.install(root)
     if case.names:
         layouts.boot_apart(root, case.names)
@@ -134,3 +146,10 @@ def tree(case: Case, space: Path) -> Path:
         layouts.grub_legacy(root)
         shutil.copytree(space / "i386-pc", root / "boot/grub/i386-pc")
     return root
+
+
+def archive(profile: Union[Profile, RpmProfile]) -> Path:
+    """A tar of the guest, made if it is not there."""
+    if isinstance(profile, RpmProfile):
+        return rpmroots.build(profile)
+    return roots.build_profile(profile)

@@ -60,12 +60,13 @@ class Domain:
     """A domain to run. config None: the one that the domain before told on its console (inside.py).
 
     until: the texts on its console by which it is up; then it is shut down. Without any it is to go
-    off by itself. timeout: seconds.
+    off by itself. timeout: seconds. run: a shell script for dom0, instead of `xl create`.
     """
 
     config: Optional[str]
     until: tuple[str, ...] = (LOGIN, facts.END)
     timeout: float = 600
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -198,8 +199,10 @@ class _Watch:
         if not said:
             return not ended and now < _DOM0_SECONDS and "LAB end" not in self.machine.text()
         last = max(said)
-        stopped = _DOM0_STOPS.search(said[last]) or _GUEST_STOPS.search(
-            _split(self.machine.guest_text()).get(last, "")
+        # A script may have a guest that does not come up, and go on.
+        stopped = _DOM0_STOPS.search(said[last]) or (
+            not domains[last - 1].run
+            and _GUEST_STOPS.search(_split(self.machine.guest_text()).get(last, ""))
         )
         late = now - self.seen[last, "domain"] > domains[last - 1].timeout
         return not (ended or stopped or late)
@@ -295,6 +298,8 @@ def _job(
             archive.add(file, f"root{path}")
         for number, domain in enumerate(domains, 1):
             _add(archive, f"{number}/until", "".join(f"{text}\n" for text in domain.until))
+            if domain.run:
+                _add(archive, f"{number}/run", domain.run)
             if domain.config is not None:
                 _add(archive, f"{number}/guest.cfg", domain.config)
     return job
