@@ -29,19 +29,9 @@ _FRONTENDS = ("xen_blkfront", "xen_netfront")
 # Of more than a thousand modules, those that these guests need, and a few for kernel-modules.
 _CORE = (
     *_FRONTENDS,
-    *(
-        "ata_generic",
-        "ata_piix",
-        "autofs4",
-        "button",
-        "cdrom",
-        "dm_mod",
-        "evdev",
-        "loop",
-        "overlay",
-    ),
-    *("sd_mod", "serio_raw", "sr_mod", "vfat", "virtio_blk", "virtio_net", "virtio_pci"),
-    *("virtio_scsi", "xen_pcifront", "xenfs"),
+    *("ata_generic", "ata_piix", "autofs4", "button", "cdrom", "dm_mod", "evdev", "loop"),
+    *("overlay", "sd_mod", "serio_raw", "sr_mod", "vfat", "virtio_blk", "virtio_net"),
+    *("virtio_pci", "virtio_scsi", "xen_pcifront", "xenfs"),
 )
 _MORE = ("fuse", "nls_ascii", "nls_cp437", "nvme_tcp", "virtio_balloon", "virtiofs", "xfs")
 
@@ -129,8 +119,10 @@ Stand-in of pvprep's tests.
 %postun modules
 [ ! -d /lib/modules/%{{uname}}/kernel ] || /sbin/depmod -a %{{uname}}
 """
-_MADE_BY_DEPMOD = ("alias", "alias.bin", "builtin.alias.bin", "builtin.bin", "dep", "dep.bin")
-_MADE_BY_DEPMOD += ("devname", "softdep", "symbols", "symbols.bin")
+_MADE_BY_DEPMOD = (
+    *("alias", "alias.bin", "builtin.alias.bin", "builtin.bin", "dep", "dep.bin", "devname"),
+    *("softdep", "symbols", "symbols.bin"),
+)
 
 
 class KernelError(Exception):

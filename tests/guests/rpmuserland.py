@@ -146,15 +146,16 @@ def _dpkg(root: Path) -> tuple[dict[str, str], dict[str, _Package]]:
     owners = dict.fromkeys(_LINKS, "filesystem")
     packages = {"filesystem": _Package("3.16"), "setup": _Package("2.13")}
     for stanza in (root / "var/lib/dpkg/status").read_text().split("\n\n"):
-        fields = dict(re.findall(r"(?m)^(Package|Version|Architecture|Multi-Arch): (.*)", stanza))
+        fields = dict(re.findall(r"(?m)^(Package|Version|Architecture): (.*)", stanza))
         if not fields:
             continue
-        name = fields["Package"]
-        package = packages[_NAMES.get(name, name)] = _Package(fields["Version"])
+        debian: str = fields["Package"]
+        name = _NAMES.get(debian, debian)
+        package = packages[name] = _Package(fields["Version"])
         conffiles = re.findall(r"(?m)^ (/\S+) [0-9a-f]{32}(?: obsolete)?$", stanza)
         package.configs = {_canonical(path) for path in conffiles}
-        for path in _list(root, name, fields["Architecture"]):
-            owners.setdefault(_canonical(path), _NAMES.get(name, name))
+        for path in _list(root, debian, fields["Architecture"]):
+            owners.setdefault(_canonical(path), name)
     for name in [name for name in packages if _LEFT_OUT.fullmatch(name)]:
         del packages[name]
     return owners, packages
