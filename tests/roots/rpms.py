@@ -44,7 +44,8 @@ def package(
     """
     spec = root / _MADE.lstrip("/") / f"{name}.spec"
     spec.parent.mkdir(parents=True, exist_ok=True)
-    directories = sorted({str(Path(file).parent) for file in files if Path(file).parent.name == name})
+    parents = {Path(file).parent for file in files}
+    directories = sorted(str(parent) for parent in parents if parent.name == name)
     text = _SPEC.format(
         name=name,
         version=version,
