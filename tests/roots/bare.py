@@ -13,7 +13,7 @@ from tests.roots import rpms
 
 def make(suite: str, manager: tuple[str, ...], root: Path) -> Path:
     """Unpack a tree; rpm knows of a shell in it, which scripts of packages need."""
-    tar = roots.build_root(suite, "amd64", include=("createrepo-c", "rpm", *manager))
+    tar = roots.build_root(suite, "amd64", include=sorted({"createrepo-c", "rpm", *manager}))
     roots.unpack(tar, root)
     (root / "etc/rpm").mkdir(exist_ok=True)
     (root / "etc/rpm/macros").write_text("%_dbpath /var/lib/rpm\n")

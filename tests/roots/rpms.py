@@ -40,17 +40,19 @@ def package(
 ) -> Path:
     """A package without much in it; scripts: by section (`post`); tags: of the preamble.
 
-    Gives the file, which lies in the tree below /srv.
+    It owns the directories of its name. Gives the file, which lies in the tree below /srv.
     """
     spec = root / _MADE.lstrip("/") / f"{name}.spec"
     spec.parent.mkdir(parents=True, exist_ok=True)
+    parents = {Path(file).parent for file in files}
+    directories = sorted(str(parent) for parent in parents if parent.name == name)
     text = _SPEC.format(
         name=name,
         version=version,
         release=release,
         tags="\n".join(f"{tag}: {value}" for tag, value in tags.items()),
         files=" ".join(files),
-        listed="\n".join(files),
+        listed="\n".join([*files, *(f"%dir {one}" for one in directories)]),
         scripts="\n".join(f"%{section}\n{script}" for section, script in scripts.items()),
     )
     spec.write_text(text)

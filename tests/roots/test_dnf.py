@@ -143,7 +143,7 @@ def test_the_first_name_that_can_be_had_is_chosen(tree: Path) -> None:
     ("path", "line", "reason"),
     [
         ("etc/dnf/dnf.conf", "excludepkgs=kernel-d*, kernel", "excludepkgs=kernel in /etc/dnf/dnf"),
-        ("etc/yum.repos.d/baseos.repo", "excludepkgs=kernel", "in /etc/yum.repos.d/baseos.repo"),
+        ("etc/yum.repos.d/almalinux-baseos.repo", "excludepkgs=kernel", "in /etc/yum.repos.d/almalinux-baseos.repo"),
         ("etc/dnf/plugins/versionlock.list", f"kernel-0:{OLD[:-7]}.*", "perhaps by versionlock"),
     ],
 )

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.roots
 @pytest.fixture(scope="session")
 def fedora(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tree with dnf 5, and a kernel-xen 1 that no configuration keeps; not to be changed."""
-    packages = ("dnf5", "gpg", "python3-libdnf5")
+    packages = ("dnf5", "python3-libdnf5")
     root = bare.make("forky", packages, tmp_path_factory.mktemp("fedora") / "root")
     (root / "usr/bin/dnf").symlink_to("dnf5")
     one, two = (rpms.package(root, "kernel-xen", version) for version in "12")
@@ -100,7 +100,7 @@ def test_a_missing_signature_is_refused(tree: Path) -> None:
     told = install(tree, "kernel-xen")
     assert told.error is not None
     assert told.error.message.startswith("dnf cannot fetch kernel-xen: ")
-    assert "signature" in told.error.message.lower()
+    assert "not signed" in told.error.message
 
 
 def test_a_plan_that_removes_a_package_is_refused(tree: Path) -> None:

@@ -132,7 +132,7 @@ def test_a_failing_script_is_an_error(tree: Path, section: str) -> None:
     script = {section: "echo what is wrong >&2\nexit 1"}
     offer(tree, rpms.package(tree, "broken", files=("/usr/share/broken/x",), scripts=script))
     told = install(tree, "broken")
-    assert told.error is not None
+    assert told.error is not None, told.text
     assert "broken" in told.error.message
     assert any("what is wrong" in line for line in told.lines)
     purged = work(tree, lambda manager: (manager.purge(["broken.noarch"]), manager.mend()))

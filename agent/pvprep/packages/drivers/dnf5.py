@@ -103,6 +103,7 @@ def open_base(base: Any, names: "list[str]", status: Status, excludes: bool = Tr
 def enabled(base: Any) -> Any:
     query = libdnf5.repo.RepoQuery(base)
     query.filter_enabled(True)
+    query.filter_type(libdnf5.repo.Repo.Type_AVAILABLE)
     return query
 
 
