@@ -106,6 +106,7 @@ SELINUX = "SELINUX=enforcing\nSELINUXTYPE=targeted\n"
 _HOSTONLY = """\
 hostonly="no"
 drivers=" ata_piix ata_generic sd_mod cdrom sr_mod serio_raw "
+omit_dracutmodules=" qemu virtiofs "
 early_microcode="no"
 """
 # GRUB of Enterprise Linux knows blscfg; this one is told what it does. Entries are shown by the
@@ -207,7 +208,7 @@ def _sign(root: Path, repos: tuple[Repo, ...]) -> None:
     script += f"gpg --armor --export good >/{KEY}\nrpm --import /{KEY}\n"
     for repo in repos:
         if repo.signature != "none":
-            sign = f"rpmsign --define '__gpg /usr/bin/gpg' --define '_gpg_name {repo.signature}' --addsign"
+            sign = f"rpmsign --define '_gpg_name {repo.signature}' --addsign"
             script += f"{sign} /srv/repos/{repo.id}/*.rpm\n"
     chroot.run(root, ["sh", "-ec", f"cd /; {script}"])
     shutil.rmtree(root / "root/.gnupg")
@@ -219,7 +220,10 @@ def _prepare_grub(root: Path, profile: RpmProfile) -> None:
     write(root, "etc/default/grub", DEFAULT_GRUB.format(cmdline=CMDLINE[3:], bls=bls))
     (root / "etc/grub2.cfg").symlink_to("../boot/grub2/grub.cfg")
     target = root / "boot/grub2"
-    shutil.copytree(root / "usr/lib/grub/i386-pc", target / "i386-pc")
+    modules = shutil.copytree(root / "usr/lib/grub/i386-pc", target / "i386-pc")
+    # The menu says `insmod blscfg`: any module of that name will do.
+    minix2 = (modules / "minix2.mod").read_bytes()
+    (modules / "blscfg.mod").write_bytes(minix2.replace(b"minix2", b"blscfg"))
     write(root, "boot/grub2/device.map", "(hd0)\t/dev/sda\n")
     write(root, "boot/grub2/stand-in.cfg", _BLSCFG)
     write(root, "root/core.cfg", _CORE_CONFIG)

@@ -72,9 +72,9 @@ Requires(preun): systemd
 Stand-in of pvprep's tests.
 %files core
 %dir /lib/modules/%{{uname}}
-/lib/modules/%{{uname}}/System.map
 /lib/modules/%{{uname}}/config
-/lib/modules/%{{uname}}/vmlinuz
+%attr(0600,root,root) /lib/modules/%{{uname}}/System.map
+%attr(0755,root,root) /lib/modules/%{{uname}}/vmlinuz
 %ghost %attr(0755,root,root) /boot/vmlinuz-%{{uname}}
 %ghost %attr(0600,root,root) /boot/System.map-%{{uname}}
 %ghost %attr(0644,root,root) /boot/config-%{{uname}}
@@ -142,7 +142,7 @@ def stage(tree: Path, kernel: Kernel, work: Path) -> str:
     (target / "config").write_text(_config(config, kernel))
     _modules(tree / "lib/modules" / debian, target, kernel, work)
     version, release = kernel.evr
-    ghosts = (f"%ghost /lib/modules/%{{uname}}/modules.{name}" for name in _MADE_BY_DEPMOD)
+    ghosts = (f"%ghost %attr(0644,root,root) /lib/modules/%{{uname}}/modules.{name}" for name in _MADE_BY_DEPMOD)
     return _SPEC.format(
         name=kernel.name,
         release=kernel.release,

@@ -34,12 +34,10 @@ _LEFT_OUT = re.compile(
     r"apt|dpkg|debconf|debianutils-.*|debian-archive-keyring|libapt-pkg.*|ucf|usrmerge|usr-is-merged"
     r"|initramfs-tools.*|linux-(?:image|base).*|klibc-utils|libklibc|init-system-helpers"
 )
-_DIRECTORIES_LEFT_OUT = (
+_DIRECTORIES_LEFT_OUT = ("etc/apt", "etc/dpkg", "etc/initramfs-tools", "var/lib/apt", "var/lib/dpkg")
+_DIRECTORIES_EMPTIED = (
     "boot",
     "dev",
-    "etc/apt",
-    "etc/dpkg",
-    "etc/initramfs-tools",
     "etc/kernel",
     "proc",
     "root",
@@ -53,8 +51,6 @@ _DIRECTORIES_LEFT_OUT = (
     "usr/share/locale",
     "usr/share/man",
     "var/cache",
-    "var/lib/apt",
-    "var/lib/dpkg",
     "var/log",
     "var/tmp",
 )
@@ -65,15 +61,18 @@ _FILES_LEFT_OUT = (
     "etc/grub.d/05_debian_theme",
     "etc/grub.d/30_os-prober",
     "etc/machine-id",
+    "etc/dnf/plugins/local.conf",
     "initrd.img",
     "initrd.img.old",
     "usr/lib/kernel/install.d/85-initrd.install",
+    "usr/lib/python3/dist-packages/dnf-plugins/local.py",
     "usr/sbin/update-grub",
     "usr/sbin/update-grub2",
     "vmlinuz",
     "vmlinuz.old",
 )
 _LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")  # to those in /usr
+_MOUNTED = {name: "%attr(0555,root,root) " for name in ("proc", "sys")}
 # GRUB's programs have a 2 in their names, and their directory in /boot too.
 _GRUB_PROGRAM = re.compile(r"usr/s?bin/grub-\w[\w-]*")
 _GRUB_SCRIPTS = ("usr/sbin/grub2-*", "usr/share/grub/grub-mkconfig_lib", "etc/grub.d/*")
@@ -170,6 +169,8 @@ def _canonical(path: str) -> str:
 def _leave_out(root: Path) -> None:
     """What is not to be in any package, once dpkg's files are read; empty directories stay."""
     for name in _DIRECTORIES_LEFT_OUT:
+        shutil.rmtree(root / name)
+    for name in _DIRECTORIES_EMPTIED:
         for path in (root / name).iterdir() if (root / name).is_dir() else ():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -282,7 +283,7 @@ def _subpackage(name: str, package: _Package, directories: list[str]) -> str:
         "Stand-in of pvprep's tests, made of a Debian package.",
         f"%files -n {name}",
         "%defattr(-,-,-)",
-        *(f"%dir {_quoted(directory)}" for directory in directories),
+        *(f"{_MOUNTED.get(path, '')}%dir {_quoted(path)}" for path in directories),
     ]
     for file in package.files:
         config = "%config(noreplace) " if file in package.configs else ""
