@@ -43,7 +43,7 @@ OWN_SCRIPT_TEXT = """\
 # entry. It repeats what 10_linux wrote for that kernel.
 set -e
 . "$pkgdatadir/grub-mkconfig_lib"
-for image in $(ls /boot/vmlinuz-* | version_sort -r); do
+for image in $(ls /boot/vmlinuz-* | LC_ALL=C sort -rV); do  # version_sort has no -r before 2.12
     version=${image#/boot/vmlinuz-}
     grep -qs '^CONFIG_XEN_PV=y' "/boot/config-$version" "/lib/modules/$version/config" || continue
     root=${GRUB_DEVICE_UUID:+UUID=$GRUB_DEVICE_UUID}

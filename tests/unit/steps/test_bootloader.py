@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +43,7 @@ from pvprep.changes import BuildInitrd, InstallPackages, WriteFile
 from pvprep.facts import Facts
 from pvprep.findings import Level
 from pvprep.pygrub import Pick, Refusal
+from pvprep.steps import bootloader_grub2 as grub2
 
 ARGS = "root=/dev/xvda1 ro quiet console=tty0 console=hvc0"
 NEWER = "6.12.0-1-686-pae"
@@ -493,3 +498,64 @@ def test_carrying_it_out_changes_what_it_says() -> None:
 def test_a_menu_lst_that_is_no_better_lets_the_grub_cfg_stay() -> None:
     facts = legacy("timeout 5\n", files={GRUB_CFG: grub_cfg(entry("2.6.32-5-686"))})
     assert GRUB_CFG not in removed(plan(facts))
+
+
+# The script that grub-mkconfig runs
+
+# What asks for the disk under a file answers as for a plain one; the rest is GRUB's own.
+LIBRARY = """\
+. /usr/share/grub/grub-mkconfig_lib
+make_system_path_relative_to_its_root() { echo /boot; }
+prepare_grub_to_access_device() { echo "set root='hd0,msdos1'"; }
+"""
+
+
+def generated(tmp_path: Path, *images: str, pv: Sequence[str], **environment: str) -> str:
+    """What it writes for these kernels and initrds in /boot."""
+    (tmp_path / "grub-mkconfig_lib").write_text(LIBRARY)
+    for name in images:
+        (tmp_path / name).touch()
+    for version in pv:
+        (tmp_path / f"config-{version}").write_text("CONFIG_XEN=y\nCONFIG_XEN_PV=y\n")
+    script = grub2.OWN_SCRIPT_TEXT.replace(" /boot/", f" {tmp_path}/")
+    script = script.replace('"/boot/', f'"{tmp_path}/').replace("#/boot/", f"#{tmp_path}/")
+    variables = {"pkgdatadir": str(tmp_path), "GRUB_DEVICE": "/dev/xvda1", **environment}
+    done = subprocess.run(
+        ["sh"], input=script, env={**os.environ, **variables}, check=True, capture_output=True,
+        text=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_the_newest_kernel_that_can_boot_pv_comes_first(tmp_path: Path) -> None:
+    versions = ("6.1.9-1.el9", "6.1.10-1.el9", "6.2.0-1.el9", "0-rescue-b1f1")
+    names = [f"{kind}-{one}" for one in versions for kind in ("vmlinuz", "initrd")]
+    text = generated(
+        tmp_path, *names, pv=versions[:2], GRUB_CMDLINE_LINUX="ro root=/dev/xvda1",
+        GRUB_DEVICE_UUID="1b0f",
+    )  # fmt: skip
+    assert text == (
+        "menuentry 'Linux 6.1.10-1.el9 (Xen PV)' --class gnu-linux {\n"
+        "\tset root='hd0,msdos1'\n"
+        "\tlinux /boot/vmlinuz-6.1.10-1.el9 root=UUID=1b0f ro ro root=/dev/xvda1 \n"
+        "\tinitrd /boot/initrd-6.1.10-1.el9\n"
+        "}\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["initrd.img-1", "initramfs-1.img", "initrd-1"])
+def test_each_distributions_initrd_is_found(tmp_path: Path, name: str) -> None:
+    assert f"\n\tinitrd /boot/{name}\n" in generated(tmp_path, "vmlinuz-1", name, pv=["1"])
+
+
+def test_without_such_a_kernel_there_is_no_entry(tmp_path: Path) -> None:
+    assert generated(tmp_path, "vmlinuz-1", pv=[]) == ""
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("3", 3), ("", 5), ("-1", 5), ("menu", 5)])
+def test_the_timeout_that_pygrub_reads(given: str, seconds: int) -> None:
+    done = subprocess.run(
+        ["sh"], input=grub2.TIMEOUT_SCRIPT_TEXT, env={**os.environ, "GRUB_TIMEOUT": given},
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout == grub2.TIMEOUT_TEXT.format(seconds)
