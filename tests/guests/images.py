@@ -154,7 +154,7 @@ def _grub_before_first_partition(root: Path, image: Path, first: int) -> None:
 
     Both are GRUB's defaults (boot.S, diskboot.S); nothing needs patching.
     """
-    modules = root / "boot/grub/i386-pc"
+    (modules,) = root.glob("boot/grub*/i386-pc")
     core = (modules / "core.img").read_bytes()
     if _SECTOR + len(core) > first:
         raise ImageError(f"GRUB's core.img does not fit: {len(core)} bytes")

@@ -91,7 +91,7 @@ HOSTS = f"""\
 _DEP_MODULES = "ata_piix ata_generic sd_mod ext4 bochs evdev serio_raw"
 
 # grub-probe's answers on such a machine. It finds no disk under a tree that is not running.
-_GRUB_PROBE = f"""\
+GRUB_PROBE = f"""\
 #!/bin/sh
 case "$*" in
 *fs_uuid*) echo {ROOT_UUID} ;;
@@ -120,22 +120,22 @@ def finish(root: Path, profile: Profile) -> None:
 
 
 def _write_system_files(root: Path) -> None:
-    _write(root, "etc/fstab", FSTAB)
-    _write(root, "etc/hostname", f"{HOSTNAME}\n")
-    _write(root, "etc/hosts", HOSTS)
-    _write(root, "etc/machine-id", f"{MACHINE_ID}\n")
-    _write(root, "etc/modules", MODULES)
-    _write(root, "etc/resolv.conf", "")
+    write(root, "etc/fstab", FSTAB)
+    write(root, "etc/hostname", f"{HOSTNAME}\n")
+    write(root, "etc/hosts", HOSTS)
+    write(root, "etc/machine-id", f"{MACHINE_ID}\n")
+    write(root, "etc/modules", MODULES)
+    write(root, "etc/resolv.conf", "")
     chroot.run(root, ["chpasswd"], stdin=f"root:{ROOT_PASSWORD}\n")
 
 
 def _write_network_files(root: Path, profile: Profile) -> None:
     rules = PERSISTENT_NET.format(mac=MAC, nic=profile.nic)
-    _write(root, "etc/udev/rules.d/70-persistent-net.rules", rules)
+    write(root, "etc/udev/rules.d/70-persistent-net.rules", rules)
     if profile.network == "ifupdown":
-        _write(root, "etc/network/interfaces", INTERFACES.format(nic=profile.nic))
+        write(root, "etc/network/interfaces", INTERFACES.format(nic=profile.nic))
         return
-    _write(root, "etc/systemd/network/10-lan.network", NETWORKD.format(nic=profile.nic))
+    write(root, "etc/systemd/network/10-lan.network", NETWORKD.format(nic=profile.nic))
     chroot.run(root, ["systemctl", "enable", "systemd-networkd.service"])
 
 
@@ -157,13 +157,13 @@ def _default_grub(root: Path) -> None:
 def _initrds(root: Path, profile: Profile) -> None:
     versions = sorted(path.name for path in (root / "lib/modules").iterdir())
     if profile.initrd == "dracut":
-        _write(root, "etc/dracut.conf.d/hostonly.conf", 'hostonly="yes"\n')
+        write(root, "etc/dracut.conf.d/hostonly.conf", 'hostonly="yes"\n')
         for version in versions:
             _dracut(root, version)
         return
     conf = root / "etc/initramfs-tools/initramfs.conf"
     conf.write_text(re.sub(r"(?m)^MODULES=most$", "MODULES=dep", conf.read_text()))
-    _write(root, "etc/initramfs-tools/conf.d/resume", "RESUME=/dev/sda2\n")
+    write(root, "etc/initramfs-tools/conf.d/resume", "RESUME=/dev/sda2\n")
     with _dep_found_the_disk(root):
         for version in versions:
             chroot.run(root, ["update-initramfs", "-c", "-k", version])
@@ -202,7 +202,7 @@ def _grub(root: Path) -> None:
     """Do as grub-install and update-grub do, but for the disk's first sectors."""
     target = root / "boot/grub"
     shutil.copytree(root / "usr/lib/grub/i386-pc", target / "i386-pc")
-    _write(root, "boot/grub/device.map", "(hd0)\t/dev/sda\n")
+    write(root, "boot/grub/device.map", "(hd0)\t/dev/sda\n")
     prefix = ["-O", "i386-pc", "-p", "(,msdos1)/boot/grub"]
     core = ["-o", "/boot/grub/i386-pc/core.img", "biosdisk", "part_msdos", "ext2"]
     chroot.run(root, ["grub-mkimage", *prefix, *core])
@@ -211,13 +211,14 @@ def _grub(root: Path) -> None:
     shutil.copy(root / "usr/share/grub/unicode.pf2", target / "fonts/unicode.pf2")
     with tempfile.TemporaryDirectory() as work:
         probe = Path(work) / "grub-probe"
-        probe.write_text(_GRUB_PROBE)
+        probe.write_text(GRUB_PROBE)
         probe.chmod(0o755)
         stand_in = (str(probe), "/usr/sbin/grub-probe")
         chroot.run(root, ["grub-mkconfig", "-o", "/boot/grub/grub.cfg"], stand_in=stand_in)
 
 
-def _write(root: Path, name: str, text: str) -> None:
+def write(root: Path, name: str, text: str) -> None:
+    """Write a file of a tree; its directory is made."""
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)

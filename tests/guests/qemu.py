@@ -123,8 +123,8 @@ class Machine(Qemu):
     """A fully virtualised machine.
 
     disk: a raw image, written to unless snapshot. work: as Qemu has it. share: a directory that the
-    guest can mount as 9p, tag "job". cdrom: an ISO image. memory in MiB. The card's network has
-    DHCP and nothing else: no way out, none in.
+    guest can mount as 9p, tag "job". cdrom: an ISO image. memory in MiB. nic: QEMU's model of the
+    card, whose network has DHCP and nothing else: no way out, none in.
     """
 
     def __init__(
@@ -136,12 +136,13 @@ class Machine(Qemu):
         cdrom: Optional[Path] = None,
         memory: int = 768,
         mac: str = MAC,
+        nic: str = "e1000",
         snapshot: bool = False,
     ) -> None:
         argv = ["-cpu", "max", "-smp", "2", "-m", str(memory)]
         drive = f"file={escape(disk)},format=raw,if=ide,index=0,cache=unsafe"
         argv += ["-drive", f"{drive},snapshot={'on' if snapshot else 'off'}"]
-        argv += ["-nic", f"user,model=e1000,mac={mac},restrict=on"]
+        argv += ["-nic", f"user,model={nic},mac={mac},restrict=on"]
         if share:
             export = f"local,path={escape(share)},mount_tag=job,security_model=none,id=job"
             argv += ["-virtfs", export]

@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tests.guests import hostapt, installed
@@ -72,17 +72,33 @@ def build_profile(profile: Profile, *, cache_dir: Path = CACHE) -> Path:
     """
     base = build_root(profile.suite, profile.arch, include=profile.packages, cache_dir=cache_dir)
     recipe = Path(installed.__file__).read_text()
-    tar = cache_dir / f"{profile.name}-installed-{_digest([base.name, repr(profile), recipe])}.tar"
+
+    def make(work: Path) -> Path:
+        root = work / "root"
+        unpack(base, root)
+        installed.finish(root, profile)
+        return root
+
+    inputs = [base.name, repr(profile), recipe]
+    return cached(f"{profile.name}-installed", inputs, make, cache_dir=cache_dir)
+
+
+def cached(
+    name: str, inputs: Sequence[str], make: Callable[[Path], Path], *, cache_dir: Path = CACHE
+) -> Path:
+    """A tar of what `make` makes in the directory that it is given; made once for these inputs.
+
+    make: gives the directory, in the one that it was given, whose content is kept.
+    """
+    tar = cache_dir / f"{name}-{_digest(inputs)}.tar"
     if tar.exists():
         return tar
     with _locked(tar):
         if not tar.exists():
             with tempfile.TemporaryDirectory(dir=cache_dir, prefix=f"{tar.stem}-tree-") as work:
-                root = Path(work) / "root"
-                unpack(base, root)
-                installed.finish(root, profile)
+                made = make(Path(work))
                 half = tar.with_suffix(".half.tar")
-                _run(["tar", *_TAR, "--one-file-system", "-C", str(root), "-cf", str(half), "."])
+                _run(["tar", *_TAR, "--one-file-system", "-C", str(made), "-cf", str(half), "."])
                 half.rename(tar)
     return tar
 
