@@ -71,7 +71,8 @@ def prepare(guest: Guest, options: Options, screen: Screen) -> Plan:
                 _finish(guest, now.changes, screen)
                 # A package file given by hand is installed now; asked for again it would loop.
                 options = replace(options, kernel_packages=())
-                now = look(guest, options)
+                before, now = now, look(guest, options)
+                refuse_useless(before, now)
                 if now.errors or not now.changes:
                     break
                 screen.plan(now)
@@ -94,6 +95,26 @@ def refuse_pending(journal: Journal) -> None:
             "run `pvprep recover` first: it finishes it or puts everything back",
             Exit.HALF_WAY,
         )
+
+
+def refuse_useless(before: Plan, now: Plan) -> None:
+    """What packages brought has to boot PV; more of them are not tried."""
+    installed = any(isinstance(change, InstallPackages) for change in before.changes)
+    if not installed or now.context.target:
+        return
+    old = {kernel.image for kernel in before.context.facts.kernels}
+    new = [kernel for kernel in now.context.facts.kernels if kernel.image not in old]
+    if not new:
+        raise PvprepError(
+            "the packages that were installed have put no new kernel into /boot",
+            "the log has what their scripts said",
+        )
+    images = {kernel.image for kernel in new}
+    why = [f"{one.message} ({one.evidence})" for one in now.findings if one.where in images]
+    raise PvprepError(
+        f"the kernel that was installed is none for PV: {'; '.join(why)}",
+        "give another one with --kernel-package FILE",
+    )
 
 
 def refuse_unready(now: Plan) -> None:

@@ -13,10 +13,17 @@ from typing import Optional
 
 from .findings import Finding
 
+# IDs in os-release(5), a system's own or what it says that it is like, by package manager.
+_FAMILIES = {
+    "debian": ("debian", "ubuntu"),
+    "redhat": ("fedora", "rhel", "centos", "almalinux", "rocky", "ol", "amzn", "scientific"),
+    "suse": ("suse", "opensuse", "opensuse-leap", "opensuse-tumbleweed", "sles", "sled"),
+}
+
 
 @dataclass(frozen=True)
 class Distro:
-    """What os-release(5) says, by way of the distro library."""
+    """What os-release(5) says, or an older system's release file, by way of the distro library."""
 
     id: str
     version: str = ""
@@ -26,8 +33,9 @@ class Distro:
 
     @property
     def family(self) -> str:
-        """`debian`, or an empty string where no package manager that pvprep knows is used."""
-        return "debian" if {"debian", "ubuntu"} & {self.id, *self.like} else ""
+        """`debian`, `redhat`, `suse`, or "" where pvprep knows no package manager of it."""
+        names = {self.id, *self.like}
+        return next((family for family, ids in _FAMILIES.items() if not names.isdisjoint(ids)), "")
 
 
 class Virt(enum.Enum):
@@ -47,7 +55,7 @@ class Virt(enum.Enum):
 class Machine:
     """The (virtual) machine under the guest; None and "" where a tree does not tell.
 
-    userland: Debian architecture name of the guest's user space (`dpkg --print-architecture`).
+    userland: the architecture of the guest's user space under Debian's name, `amd64` or `i386`.
     """
 
     virt: Virt
@@ -126,6 +134,57 @@ class Nic:
 
 
 @dataclass(frozen=True)
+class BlockBackend:
+    """What serves a virtual disk or drive, as xenstore has it; "" for what the guest may not read.
+
+    number: which one, as xen-vbd-interface(7) encodes it. backend: its directory in xenstore.
+    type: phy, qdisk, tap, file ...; params: what it serves, in that type's own form. mode: `w` or
+    `r`. device_type: `disk` or `cdrom`. script: of dom0, attaches it. size: bytes or 0.
+    """
+
+    number: int
+    backend: str = ""
+    type: str = ""
+    params: str = ""
+    mode: str = ""
+    device_type: str = ""
+    script: str = ""
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class NetBackend:
+    """What serves a virtual interface, as xenstore has it; "" for what the guest may not read.
+
+    rate: bytes in each interval, and that in microseconds (`62500,50000`).
+    """
+
+    mac: str
+    backend: str = ""
+    bridge: str = ""
+    script: str = ""
+    rate: str = ""
+
+
+@dataclass(frozen=True)
+class Xenstore:
+    """What dom0 wrote of this domain. problem: why xenstore could not be asked (then all is empty).
+
+    maxmem_mib: only where it is more than memory_mib.
+    """
+
+    domid: Optional[int] = None
+    name: str = ""
+    uuid: str = ""
+    memory_mib: Optional[int] = None
+    maxmem_mib: Optional[int] = None
+    vcpus: Optional[int] = None
+    disks: tuple[BlockBackend, ...] = ()
+    nics: tuple[NetBackend, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class KernelProof:
     """What a kernel image itself says. Source: Linux Documentation/arch/x86/boot.rst, elfnote.h.
 
@@ -154,7 +213,7 @@ class InitrdProof:
     not be read.
     """
 
-    kind: str = ""  # "initramfs-tools", "dracut" or ""
+    kind: str = ""  # "initramfs-tools", "dracut", "mkinitrd" (RHEL's or SUSE's) or ""
     compression: tuple[str, ...] = ()
     modules: frozenset[str] = frozenset()
     versions: tuple[str, ...] = ()
@@ -174,6 +233,7 @@ class Kernel:
     initrd: str = ""  # "" where there is none
     config: Mapping[str, str] = field(default_factory=dict)  # CONFIG_XEN* and friends: y, m or n
     config_path: str = ""
+    config_lines: Mapping[str, int] = field(default_factory=dict)  # where each stands in it
     builtin: frozenset[str] = frozenset()  # modules.builtin, names with `_`
     modules: frozenset[str] = frozenset()  # the frontends that lie under /lib/modules
     package: str = ""
@@ -225,12 +285,14 @@ class Facts:
     stale: Mapping[str, bytes] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     initrd_tool: str = ""
+    initrd_options: frozenset[str] = frozenset()  # what this version of the tool knows
     is_tree: bool = False  # a mounted tree, not the system that pvprep runs on
     in_chroot: bool = False
     as_root: bool = True
     system: str = "Linux"
     has_proc: bool = True
     has_sys: bool = True
+    xenstore: Optional[Xenstore] = None  # None where there is none to be asked
     grub_blind: str = ""  # why grub-mkconfig would fail to find the disk of /; asked for if it runs
 
     def file(self, path: str) -> Optional[File]:

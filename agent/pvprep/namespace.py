@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 
 from .errors import Exit, PvprepError
 from .guest import Guest
@@ -24,8 +25,10 @@ _STARTERS = ("/usr/sbin/invoke-rc.d", "/sbin/start-stop-daemon", "/sbin/initctl"
 # grub-mkconfig would ask for the disk under the tree and write the host's into the guest's menu;
 # what a new kernel needs there is a step's work (steps/bootloader.py).
 _GRUB_MKCONFIG, _UPDATE_GRUB = "/usr/sbin/grub-mkconfig", "/usr/sbin/update-grub"
+_GRUB2_MKCONFIG = "/usr/sbin/grub2-mkconfig"  # of the RPM family
 _NOTHING = "#!/bin/sh\n# pvprep: this is left undone in a tree that does not run.\nexit 0\n"
 
+_RESOLVER = "/etc/resolv.conf"
 # A source's Signed-By names a key by its path; apt runs outside and shall see the guest's keys.
 _KEYRINGS = ("/usr/share/keyrings", "/etc/apt/keyrings")
 
@@ -41,13 +44,7 @@ def enter(guest: Guest) -> None:
     if guest.running:
         return
     places = {name: _place(guest, name) for name in ("/proc", "/sys", "/dev", "/run")}
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_CLONE_NEWNS):
-        raise PvprepError(
-            f"no mount namespace of our own: {os.strerror(ctypes.get_errno())}",
-            "run pvprep as root; in a container it needs CAP_SYS_ADMIN",
-            Exit.NOT_READY,
-        )
+    _new_namespace()
     _mount("none", "/", "", _MS_REC | _MS_PRIVATE)
     safe = _MS_NOSUID | _MS_NODEV
     _mount("proc", places["/proc"], "proc", safe)
@@ -60,6 +57,37 @@ def enter(guest: Guest) -> None:
     for directory in _KEYRINGS:
         if guest.is_dir(directory) and os.path.isdir(directory):
             _mount(guest.host(directory), os.path.realpath(directory), "", _MS_BIND)
+
+
+def for_fetching(guest: Guest) -> None:
+    """What a package manager that works inside needs besides, for this process and its children.
+
+    To be called after enter(), and raises as it does. Names are resolved as on this machine: the
+    tree's own resolv.conf is of another network, or a link into /run. The root is a mount: rpm 6
+    makes `/` private for each script, which has to be one (source: rpm's plugins/unshare.c).
+    """
+    if guest.running:
+        return
+    _new_namespace()
+    _mount(guest.root, guest.root, "", _MS_BIND | _MS_REC)
+    resolver = guest.resolve(_RESOLVER)
+    if not os.path.isfile(_RESOLVER):
+        return
+    if guest.is_file(resolver):
+        _mount(os.path.realpath(_RESOLVER), guest.host(resolver), "", _MS_BIND)
+    elif resolver.startswith("/run/"):
+        os.makedirs(os.path.dirname(guest.host(resolver)), exist_ok=True)
+        shutil.copyfile(_RESOLVER, guest.host(resolver))
+
+
+def _new_namespace() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNS):
+        raise PvprepError(
+            f"no mount namespace of our own: {os.strerror(ctypes.get_errno())}",
+            "run pvprep as root; in a container it needs CAP_SYS_ADMIN",
+            Exit.NOT_READY,
+        )
 
 
 def _place(guest: Guest, path: str) -> str:
@@ -82,6 +110,7 @@ def _stand_in(guest: Guest, run: str) -> None:
         _cover(guest, path, nothing)
     if guest.is_file(_GRUB_MKCONFIG):  # GRUB legacy's update-grub looks for no disk
         _cover(guest, _UPDATE_GRUB, nothing)
+    _cover(guest, _GRUB2_MKCONFIG, nothing)
 
 
 def _script(place: str, text: str) -> str:

@@ -137,7 +137,7 @@ def prepare(root: Path) -> str:
 
 def _dpkg(root: Path) -> tuple[dict[str, str], dict[str, _Package]]:
     """Who owns which path, and the packages; read from the tree's own dpkg."""
-    owners = {link: "filesystem" for link in _LINKS}
+    owners = dict.fromkeys(_LINKS, "filesystem")
     packages = {"filesystem": _Package("3.16"), "setup": _Package("2.13")}
     for stanza in (root / "var/lib/dpkg/status").read_text().split("\n\n"):
         fields = dict(re.findall(r"(?m)^(Package|Version|Architecture|Multi-Arch): (.*)", stanza))

@@ -11,6 +11,7 @@ from pvprep import initrds
 from pvprep.errors import PvprepError
 from pvprep.guest import Guest
 from pvprep.initrds import initramfs_tools
+from pvprep.survey.initrd_image import prove_initrd
 
 pytestmark = pytest.mark.roots
 
@@ -129,6 +130,20 @@ def test_dracut_builds(tree_dracut: Path) -> None:
     conf.write_text('hostonly="yes"\nforce_drivers+=" xen-blkfront xen-netfront "\n')
     _build(tree_dracut, "dracut")
     assert _has_frontends(_holds(tree_dracut, "lsinitrd"))
+
+
+def test_dracut_ends_well_where_a_driver_is_missing(tree_dracut: Path) -> None:
+    """So what it made has to be opened."""
+    assert initrds.options(Guest(str(tree_dracut)), "dracut") >= {"force_drivers", "no-hostonly"}
+    (driver,) = (tree_dracut / "lib/modules").glob("*/kernel/drivers/block/xen-blkfront.ko*")
+    driver.unlink()
+    conf = tree_dracut / "etc/dracut.conf.d/x.conf"
+    conf.write_text('force_drivers+=" xen-blkfront xen-netfront "\n')
+    _build(tree_dracut, "dracut")
+    proof = prove_initrd(str(tree_dracut / _output(tree_dracut)[1:]))
+    assert (proof.kind, proof.problem) == ("dracut", "")
+    assert proof.preload == ("xen_blkfront", "xen_netfront")
+    assert "xen_blkfront" not in proof.modules
 
 
 def test_the_builder_is_found_by_program_and_hook(tree_dracut: Path) -> None:

@@ -44,8 +44,10 @@ class Inside:
             AGENT / "pvprep", root / "opt/pvprep", ignore=shutil.ignore_patterns("__pycache__")
         )
         # A tree's initrd takes every driver; here MODULES=dep would ask for this machine's disk.
+        # (dracut copes, and shall.)
         conf = root / "etc/initramfs-tools/conf.d/modules"
-        conf.write_text("MODULES=most\n")
+        if conf.parent.is_dir():
+            conf.write_text("MODULES=most\n")
 
     def run(self, *words: str, without_dev: bool = False) -> Result:
         """Run /usr/bin/python3 -m pvprep in a chroot."""

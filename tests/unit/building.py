@@ -40,10 +40,17 @@ SWAP_UUID = "5b0f6d1e-0000-4b8e-9a3c-1b0f6d1e7c55"
 MAC = "00:16:3e:12:34:56"
 GIB = 1024**3
 DEBIAN = Distro("debian", "12", "bookworm", "Debian GNU/Linux 12 (bookworm)")
+REDHAT = Distro("rocky", "9.4", "", "Rocky Linux 9.4", like=("rhel", "centos", "fedora"))
+SUSE = Distro("sles", "11.4", "", "SUSE Linux Enterprise Server 11 SP4")
 MACHINE = Machine(
     Virt.XEN_HVM, "amd64", "Xen 4.17", "guest", UUID, 1024, 2, firmware="bios", init="systemd"
 )
 ENS3 = Nic("ens3", MAC, "e1000", "pci-0000:00:03.0")
+# Of dracut 059, where that is the builder.
+DRACUT_OPTIONS = frozenset(
+    {"force_drivers", "hostonly_mode", "hostonly_cmdline", "install_items",
+     "install_optional_items", "no-hostonly"}
+)  # fmt: skip
 GRUB_CFG = "/boot/grub/grub.cfg"
 MENU_LST = "/boot/grub/menu.lst"
 GRUB_DEFAULTS = "/etc/default/grub"
@@ -187,6 +194,7 @@ def guest(
         boot_files=sizes,
         spaces={path: Space(path, 9 * GIB, 99999) for path in ("/", "/boot", "/usr", "/var/lib")},
         initrd_tool="initramfs-tools",
+        initrd_options=DRACUT_OPTIONS,
     )
     return dataclasses.replace(facts, **more)
 
@@ -283,7 +291,7 @@ def apply(facts: Facts, plan: Plan) -> Facts:
             assert change.path not in files, f"{change.path} is there already"
             files[change.path] = link(change.path, change.target)
         elif isinstance(change, BuildInitrd):
-            initrds[change.path] = built(files, change.version)
+            initrds[change.path] = built(files, change.version, change.tool)
             boot_files[change.path] = 9_000_000
             kernels = tuple(
                 dataclasses.replace(one, initrd=change.path) if one.version == change.version
@@ -320,22 +328,28 @@ def seen(path: str) -> bool:
     )
 
 
-def built(files: Mapping[str, File], version: str) -> InitrdProof:
+def built(files: Mapping[str, File], version: str, tool: str = "") -> InitrdProof:
     """What the builder makes of its configuration: the listed modules first, its hooks' files."""
 
     def text(path: str) -> str:
         return files[path].text if path in files else ""
 
-    names = module_lists.names(text("/etc/initramfs-tools/modules"))
+    names, added = module_lists.names(text("/etc/initramfs-tools/modules")), list[str]()
     for path in files:
         if path.startswith("/etc/dracut.conf.d/"):
             named = shellvars.get(text(path), "force_drivers") or ""
             names += tuple(name.replace("-", "_") for name in named.split())
+            added += (shellvars.get(text(path), "add_drivers") or "").replace("-", "_").split()
+    for key in ("INITRD_MODULES", "DOMU_INITRD_MODULES"):
+        names += tuple((shellvars.get(text("/etc/sysconfig/kernel"), key) or "").split())
+    if tool == "mkinitrd":
+        names += ("xenblk", "xennet")  # of its command line
     carried = "/etc/udev/rules.d/59-pvprep-names.rules"
     copied = {carried.lstrip("/"): files[carried].content} if carried in files else {}
     resume = shellvars.get(text("/etc/initramfs-tools/conf.d/resume"), "RESUME") or ""
     return InitrdProof(
-        kind="initramfs-tools", modules=frozenset(names), versions=(version,), preload=names,
+        kind="initramfs-tools", modules=frozenset((*names, *added)), versions=(version,),
+        preload=names,
         resume=resume, files=copied,
     )  # fmt: skip
 

@@ -135,6 +135,43 @@ def test_a_kernel_takes_two_rounds(case: Case) -> None:
     assert case.out.getvalue().count("install linux-image-amd64") >= 1
 
 
+def _let_install(case: Case, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """The package brings kernels that cannot boot PV."""
+
+    def install(change: Any) -> None:
+        case.builder.installs.append(change)
+        for name in names:
+            (case.root / "boot" / name).write_bytes(trees.image(pv=False))
+
+    monkeypatch.setattr(case.builder, "install", install)
+
+
+@pytest.mark.parametrize("options", [{}, {"kernel_packages": ("/tmp/k.rpm",)}])
+def test_a_new_kernel_that_is_none_for_pv_is_put_back(
+    case: Case, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    (case.root / f"boot/vmlinuz-{VERSION}").write_bytes(trees.image(pv=False))
+    _let_install(case, monkeypatch, "vmlinuz-6.9")
+    with pytest.raises(PvprepError) as caught:
+        case.prepare(**options)
+    assert caught.value.status is Exit.PUT_BACK
+    assert "6.9 has no PV entry point" in caught.value.message
+    assert VERSION not in caught.value.message, "that one was there before"
+    assert "--kernel-package" in caught.value.hint
+    assert len(case.builder.installs) == 1
+    assert case.states() == [State.ROLLED_BACK]
+
+
+def test_packages_that_bring_no_kernel_into_boot(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (case.root / f"boot/vmlinuz-{VERSION}").write_bytes(trees.image(pv=False))
+    _let_install(case, monkeypatch)
+    with pytest.raises(PvprepError, match="no new kernel into /boot"):
+        case.prepare()
+    assert case.states() == [State.ROLLED_BACK]
+
+
 def test_a_package_file_is_installed_once(case: Case) -> None:
     plan = case.prepare(kernel_packages=("/tmp/k.deb",))
     assert plan.ready

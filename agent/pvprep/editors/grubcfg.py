@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Optional
 
 from . import kernelargs
 from .edited import Edit, Edited, Translate, lines
@@ -17,6 +18,12 @@ _LINUX = re.compile(r"([ \t]*linux(?:16|efi)?[ \t]+([^ \t\r\n]+))([ \t]*)(.*)", 
 _ENTRY = re.compile(r"[ \t]*menuentry[ \t]")
 _MENU = re.compile(r"[ \t]*(?:menuentry|submenu)[ \t]")
 _DEFAULT = re.compile(r"""([ \t]*set[ \t]+default=)("[^"]*"|'[^']*'|[^ \t\r;]*)(.*)""", re.DOTALL)
+_BLS = re.compile(r"[ \t]*blscfg(?:[ \t;].*)?", re.DOTALL)
+# An assignment with a second `=` in it, which pygrub cannot read.
+_SET = re.compile(r"([ \t]*)(set[ \t]+)([A-Za-z_][A-Za-z0-9_]*=)([^=]*=.*)", re.DOTALL)
+_VALUE = re.compile(
+    r"""[ \t]*(?:set[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=("[^"]*"|'[^']*'|[^ \t\r;]*)[ \t]*"""
+)
 _FIRST_SECTION = "### BEGIN /etc/grub.d/10_linux ###"
 
 
@@ -24,6 +31,33 @@ def kernels(text: str) -> list[tuple[str, str]]:
     """The kernel and its arguments of every `linux` line."""
     found = (_LINUX.fullmatch(cut(line)[0]) for line in lines(text))
     return [(match[2], match[4]) for match in found if match]
+
+
+def has_bls(text: str) -> bool:
+    """Does it take its entries from the Boot Loader Specification's files?"""
+    return any(_BLS.fullmatch(cut(line)[0]) for line in lines(text))
+
+
+def variable(text: str, name: str) -> Optional[str]:
+    """The value that a variable is last set to, as it is written; None where it is not set."""
+    found = (_VALUE.fullmatch(cut(line)[0]) for line in lines(text))
+    given = [match[2] for match in found if match and match[1] == name]
+    return re.sub(r"""^(["'])(.*)\1$""", r"\2", given[-1]) if given else None
+
+
+def drop_set(text: str) -> Edited:
+    """Write `set name=a=b` as `name=a=b`, which is the same to GRUB, and nothing to pygrub.
+
+    pygrub would give up on the whole file.
+    """
+
+    def change(body: str) -> Change:
+        match = _SET.fullmatch(body)
+        if not match:
+            return body, ()
+        return match[1] + match[3] + match[4], [(match[2] + match[3], match[3])]
+
+    return rewrite(text, change)
 
 
 def edit(
@@ -72,10 +106,10 @@ def set_default(text: str, index: int) -> Edited:
     return insert(text, 0, [f'set default="{index}"'])
 
 
-def insert_section(text: str, marker: str, block: str) -> Edited:
+def insert_section(text: str, marker: str, block: str, at_end: bool = False) -> Edited:
     """Put lines between BEGIN and END marks, before what 10_linux made; or replace what is there.
 
-    marker: the script that would write them, such as /etc/grub.d/09_pvprep.
+    marker: the script that would write them, such as /etc/grub.d/09_pvprep. at_end: behind all.
     """
     begin, end = f"### BEGIN {marker} ###", f"### END {marker} ###"
     bodies = [begin, *(cut(line)[0] for line in lines(block)), end]
@@ -89,7 +123,7 @@ def insert_section(text: str, marker: str, block: str) -> Edited:
             return _replace(text, first, number + 1, bodies)
     places = (at for at, line in enumerate(bare) if line == _FIRST_SECTION)
     menus = (at for at, line in enumerate(old) if _MENU.match(line))
-    at = next(places, next(menus, len(old)))
+    at = len(old) if at_end else next(places, next(menus, len(old)))
     return insert(text, at, [*bodies, ""])
 
 

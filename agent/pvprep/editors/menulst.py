@@ -21,6 +21,7 @@ _KERNEL = re.compile(
 )
 _DEFAULT = re.compile(r"([ \t]*default(?:[ \t]*=[ \t]*|[ \t]+))([^ \t]+)(.*)", re.DOTALL)
 _MAGIC = re.compile(r"(# (kopt[^= \t]*|defoptions)=)(.*)", re.DOTALL)
+_MODULES = ("module", "modulenounzip")
 _BEGIN = "### BEGIN AUTOMAGIC KERNELS LIST"
 _END = "### END DEBIAN AUTOMAGIC KERNELS LIST"
 
@@ -36,7 +37,7 @@ class Stanza:
     @property
     def multiboot(self) -> bool:
         """Does it start a hypervisor, which then starts the kernel in a `module` line?"""
-        return any(command in ("module", "modulenounzip") for _, command, _ in self.commands)
+        return any(command in _MODULES for _, command, _ in self.commands)
 
 
 def stanzas(text: str) -> tuple[Stanza, ...]:
@@ -60,6 +61,13 @@ def kernels(text: str) -> tuple[tuple[int, str, str], ...]:
         if match and not stanza.multiboot:
             found.append((number, match[2], match[4]))
     return tuple(found)
+
+
+def device(text: str) -> str:
+    """What the first `root` command names, such as (hd0,0); "" where there is none."""
+    named = (value for stanza in stanzas(text) for _, command, value in stanza.commands
+             if command == "root")  # fmt: skip
+    return next(named, "")
 
 
 def edit(
@@ -113,6 +121,41 @@ def _wanted(option: str, value: str, last: Sequence[str]) -> Sequence[str]:
     consoles = [token for token in last if token.startswith("console=")]
     named = any(token.startswith("console=") for token in kernelargs.tokens(value))
     return consoles[-1:] if named else ()
+
+
+def without_hypervisor(text: str, only: Callable[[str], bool]) -> Edited:
+    """Make stanzas that start a hypervisor, which starts the kernel, start the kernel themselves.
+
+    only: of which kernels. Red Hat's kernel-xen writes such stanzas: `kernel /xen.gz`, and the
+    kernel and the initrd as modules.
+    """
+    gone: set[int] = set()
+    names: dict[int, str] = {}
+    for stanza in stanzas(text):
+        modules = [(number, value) for number, command, value in stanza.commands
+                   if command in _MODULES]  # fmt: skip
+        if 1 <= len(modules) <= 2 and only((modules[0][1].split() or [""])[0]):
+            gone.update(number for number, command, _ in stanza.commands if command == "kernel")
+            names.update(zip((number for number, _ in modules), ("kernel", "initrd")))
+    number = 0
+
+    def change(body: str) -> Change:
+        nonlocal number
+        number += 1
+        if number in gone:
+            return None, [(body.strip(), "")]
+        if number not in names:
+            return body, ()
+        old = "modulenounzip" if "modulenounzip" in body else "module"
+        return body.replace(old, names[number], 1), [(old, names[number])]
+
+    return rewrite(text, change)
+
+
+def insert_stanza(text: str, body: str) -> Edited:
+    """Put a stanza, lines of text, before all others."""
+    at = next((stanza.line - 1 for stanza in stanzas(text)), len(lines(text)))
+    return insert(text, at, [cut(line)[0] for line in lines(body)])
 
 
 def set_default(text: str, index: int) -> Edited:

@@ -7,9 +7,14 @@ import re
 
 from ..errors import PvprepError
 from ..guest import Guest, Line
-from . import dracut, initramfs_tools
+from . import dracut, initramfs_tools, mkinitrd, mkinitrd_suse
 
-_TOOLS = {"initramfs-tools": initramfs_tools, "dracut": dracut}
+_TOOLS = {
+    "initramfs-tools": initramfs_tools,
+    "dracut": dracut,
+    "mkinitrd": mkinitrd,
+    "mkinitrd-suse": mkinitrd_suse,
+}
 # Where a kernel package's scripts look for what builds its initrd (run-parts in linux-image).
 _HOOKS = ("/etc/kernel/postinst.d", "/usr/share/kernel/postinst.d")
 # Where builders work: whatever a kill leaves there is ours to remove, unlike in /var/tmp.
@@ -18,18 +23,24 @@ _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]*")
 
 
 def detect(guest: Guest) -> str:
-    """Which builder makes this guest's initrds: `initramfs-tools`, `dracut` or "".
+    """Which builder makes this guest's initrds, by its name in _TOOLS, or "".
 
     By evidence: its program is there, and its hook runs when a kernel is installed. A removed
     builder's hook may stay behind as a configuration file, and dracut-core comes without a hook;
     so it takes both. Where both builders have both, the hook that runs last wins, as it would for a
-    kernel package: run-parts goes by name.
+    kernel package: run-parts goes by name. Where kernels are rpm packages there is one builder,
+    and it has no such hook.
     """
-    there = [name for name, tool in _TOOLS.items() if guest.is_file(tool.PROGRAM)]
+    there = [name for name, tool in _TOOLS.items() if tool.found(guest)]
     hooked = [
         name for name in there if any(guest.is_file(f"{directory}/{name}") for directory in _HOOKS)
     ]
     return max(hooked or there, default="")
+
+
+def options(guest: Guest, tool: str) -> frozenset[str]:
+    """What this version of the builder knows of what not all its versions do (see dracut)."""
+    return dracut.options(guest) if tool == "dracut" else frozenset()
 
 
 def build(guest: Guest, tool: str, version: str, output: str, line: Line) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from ..guest import Guest
 
-PROGRAM = "/usr/sbin/mkinitramfs"
+_PROGRAM = "/usr/sbin/mkinitramfs"
 _POST_UPDATE = "/etc/initramfs/post-update.d"
 _COPY = "/run/pvprep-initramfs-tools"
 
@@ -24,6 +24,11 @@ cp -a /etc/initramfs-tools {_COPY}
 echo MODULES=most > {_COPY}/conf.d/zz-pvprep
 exec mkinitramfs -d {_COPY} -o "$0" "$1"
 """
+
+
+def found(guest: Guest) -> bool:
+    """Whether it is installed."""
+    return guest.is_file(_PROGRAM)
 
 
 def command(guest: Guest, version: str, output: str) -> list[str]:

@@ -10,31 +10,18 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..changes import InstallPackages
 from ..errors import PvprepError
 from ..findings import Finding
 from ..guest import Guest, Line
-from . import aptplan, dpkg
+from . import aptplan, dpkg, locks
 from .aptconfig import configure
 from .child import Child, Progress
+from .localfiles import inside
+from .manager import Candidate
 from .reporters import Fetching, Installing
-
-LOCK_TIMEOUT = 120.0  # seconds, as apt(8) waits
-_LOCAL = "/run/pvprep-packages"  # a tree's own /run is covered while pvprep works on it
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A version of a package that could be installed; size: of its archive, in bytes."""
-
-    name: str
-    version: str
-    architecture: str
-    size: int
-    installed: str = ""  # the version that is installed now
 
 
 class _FetchError(PvprepError):
@@ -45,7 +32,7 @@ class Apt:
     """The package manager of one guest. What fails raises PvprepError, in words."""
 
     def __init__(
-        self, guest: Guest, line: Line, progress: Progress, timeout: float = LOCK_TIMEOUT
+        self, guest: Guest, line: Line, progress: Progress, timeout: float = locks.TIMEOUT
     ) -> None:
         """line: each line that the package manager prints; timeout: seconds to wait for locks."""
         self.guest = guest
@@ -63,22 +50,20 @@ class Apt:
 
     def wait(self) -> None:
         """Wait until dpkg is free; raises PvprepError after the timeout, naming who has it."""
-        deadline = time.monotonic() + self.timeout
-        told = False
-        while True:
-            holder = dpkg.lock_holder(self.guest)
-            if holder is None:
-                return
-            if time.monotonic() >= deadline:
-                raise PvprepError(
-                    f"dpkg is still in use by {holder} after {self.timeout:.0f} s",
-                    "let it end, then run pvprep again",
-                )
-            if not told:
-                self.line(f"waiting for {holder}, which uses dpkg ({holder.path})")
-                self.progress(None, f"waiting for {holder}")
-                told = True
-            time.sleep(0.2)
+        locks.wait(
+            lambda: dpkg.lock_holder(self.guest), "dpkg", self.timeout, self.line, self.progress
+        )
+
+    def choose(self, names: Sequence[str]) -> str:
+        """The first of these packages that can be installed; PvprepError where none can."""
+        known = self.candidates(names)
+        if not known:
+            raise PvprepError(
+                f"no package source offers {' or '.join(names)}",
+                "see /etc/apt/sources.list; on i386 a 64-bit kernel may need "
+                "`dpkg --add-architecture amd64`; or give one with --kernel-package FILE",
+            )
+        return next(iter(known))
 
     def candidates(self, names: Sequence[str]) -> dict[str, Candidate]:
         """Which of these packages (`name` or `name:arch`) can be installed, in the order given.
@@ -122,7 +107,7 @@ class Apt:
         hold, or upgrades one without need. Lists that name what the archive has no more, or lack
         what a package needs, are fetched anew, once.
         """
-        files = self._local(change.files)
+        files = [self.guest.host(path) for path in inside(self.guest, change.files)]
         try:
             self._install(change.names, files)
         except (_FetchError, aptplan.UnmetError) as error:
@@ -209,19 +194,6 @@ class Apt:
             apt_pkg.config.set("APT::Sources::With::", file)
         with self._words("apt cannot read its package lists"):
             return apt.Cache()
-
-    def _local(self, files: Sequence[str]) -> list[str]:
-        """Package files, put where dpkg finds them in a tree: gone with the namespace."""
-        for file in files:
-            if not os.path.isfile(file):
-                raise PvprepError(f"{file}: no such package file")
-        if self.guest.running or not files:
-            return [os.path.abspath(file) for file in files]
-        import shutil
-
-        directory = self.guest.host(_LOCAL)
-        os.makedirs(directory, exist_ok=True)
-        return [shutil.copy(file, directory) for file in files]
 
     def _child(self) -> Child:
         return Child(self.line, self.progress, tree=not self.guest.running)

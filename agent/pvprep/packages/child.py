@@ -1,4 +1,4 @@
-"""Runs dpkg, or apt's part that runs dpkg, in a child whose every word comes to us.
+"""Runs a package manager, or apt's part that runs dpkg, in a child whose every word comes to us.
 
 Nothing it prints reaches our own stdout or stderr, and it finds nobody to ask. Sources: dpkg(1) on
 --status-fd, apt's doc/progress-reporting.md, debconf(7), needrestart(1), apt-listchanges(1).
@@ -42,11 +42,12 @@ class Child:
         self.environment = {**_ENVIRONMENT, **(_TREE if tree else {})}
         self.tail: deque[str] = deque(maxlen=_TAIL)
         self.error = ""
+        self.answer = ""
 
     def run(self, work: Callable[[int], int]) -> int:
         """Call work in the child with the descriptor for status lines; gives its exit status.
 
-        A signal's number comes back negative. An interrupt (Ctrl-C) does not stop dpkg, which
+        A signal's number comes back negative. An interrupt (Ctrl-C) does not stop it, as packages
         would be left between two states: it is raised when the child has ended.
         """
         output, status = _Lines(self._output), _Lines(self._status)
@@ -84,13 +85,15 @@ class Child:
         self.line(text)
 
     def _status(self, text: str) -> None:
-        """One status line of apt (pmstatus, pmerror) or dpkg (processing, status)."""
+        """One status line of apt or a driver (pmstatus, pmerror, answer) or dpkg (processing)."""
         kind, _, rest = text.partition(":")
         words = rest.split(":", 2)
         if kind == "pmstatus" and len(words) == 3:
             self.progress(_fraction(words[1]), words[2].strip())
         elif kind == "pmerror" and len(words) == 3:
             self.error = f"{words[0]}: {words[2].strip()}"
+        elif kind == "answer":
+            self.answer = rest
         elif kind == "processing" and len(words) == 2:
             self.progress(None, f"{words[0].strip()} {words[1].strip()}")
 

@@ -13,6 +13,7 @@ from typing import Optional
 from ..errors import PvprepError
 from ..findings import Finding, Level
 from ..guest import Guest
+from .locks import Holder, record_lock
 
 STATUS = "/var/lib/dpkg/status"
 LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock")
@@ -40,20 +41,6 @@ class Entry:
     def full(self) -> str:
         """`name:arch`."""
         return f"{self.name}:{self.architecture}"
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Who has a lock: process id (0: it cannot be seen from here), command line and the file."""
-
-    pid: int
-    command: str
-    path: str
-
-    def __str__(self) -> str:
-        if not self.pid:
-            return "a process that cannot be seen from here"
-        return f"process {self.pid} ({self.command})" if self.command else f"process {self.pid}"
 
 
 def installed(guest: Guest) -> dict[str, str]:
@@ -98,37 +85,8 @@ def check(guest: Guest) -> list[Finding]:
 
 
 def lock_holder(guest: Guest) -> Optional[Holder]:
-    """Who holds dpkg's locks, None where nobody does.
-
-    Never called while this process itself has them: POSIX drops a process's locks as soon as it
-    closes any descriptor of the file (fcntl(2)).
-    """
-    import fcntl
-    import os
-    import struct
-
-    for path in LOCKS:
-        if not guest.is_file(path):
-            continue
-        with open(guest.host(path), "rb") as file:
-            # struct flock: l_type, l_whence, l_start, l_len, l_pid
-            question = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-            try:
-                answer = fcntl.fcntl(file, fcntl.F_GETLK, question)
-            except OSError:
-                continue  # a file system without locks: dpkg will say so
-        kind, _, _, _, pid = struct.unpack("hhqqi4x", answer)
-        if kind != fcntl.F_UNLCK:
-            return Holder(max(pid, 0), _command(pid), path)
-    return None
-
-
-def _command(pid: int) -> str:
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return file.read(400).replace(b"\0", b" ").decode("utf-8", "replace").strip()
-    except OSError:
-        return ""
+    """Who holds dpkg's locks, None where nobody does; not to be called while we have them."""
+    return record_lock(guest, LOCKS)
 
 
 def _entries(guest: Guest, odd: bool = False) -> Iterator[Entry]:

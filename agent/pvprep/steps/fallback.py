@@ -33,7 +33,7 @@ cp -p {RULES} "$DESTDIR/etc/udev/rules.d/"
 """
 DRACUT_TEXT = f"""\
 # Made by pvprep: the initrd needs the disks' PV names as well.
-install_optional_items+=" {RULES} "
+{{}}+=" {RULES} "
 """
 
 
@@ -45,10 +45,27 @@ def plan(context: Context, draft: Draft) -> None:
     if not rules:
         return
     draft.create(NAME, RULES, HEAD + rules, "keeps the new names valid as HVM")
-    if context.facts.initrd_tool == "dracut":
-        draft.create(NAME, DRACUT_CONF, DRACUT_TEXT, "carries the rule into the initrd")
-    else:
+    how = carrier(context)
+    if how == HOOK:
         draft.create(NAME, HOOK, HOOK_TEXT, "carries the rule into the initrd", mode=0o755)
+    elif how:
+        text = DRACUT_TEXT.format(how)
+        draft.create(NAME, DRACUT_CONF, text, "carries the rule into the initrd")
+
+
+def carrier(context: Context) -> str:
+    """What carries a file into the initrd: the hook, a setting of dracut, or "" for nothing.
+
+    mkinitrd and the first versions of dracut cannot; they build for each kernel what suits it, and
+    the HVM kernel's initrd and root= are left as they are.
+    """
+    facts = context.facts
+    if facts.initrd_tool == "dracut":
+        settings = ("install_optional_items", "install_items")
+        return next((name for name in settings if name in facts.initrd_options), "")
+    # In Debian a kernel's package brings initramfs-tools where there is no builder.
+    usual = facts.distro.family == "debian" and not facts.initrd_tool
+    return HOOK if usual or facts.initrd_tool == "initramfs-tools" else ""
 
 
 def _rules(context: Context) -> Iterator[str]:

@@ -9,15 +9,15 @@ only when the drivers and their place in the load order are proven does it repla
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ..changes import BuildInitrd, InstallPackages
 from ..context import Context
 from ..draft import Draft
-from ..editors import modules
-from ..facts import InitrdProof
+from ..editors import modules, shellvars
+from ..facts import InitrdProof, Kernel
 from ..findings import Level
-from .fallback import HOOK_FILES
+from .fallback import HOOK_FILES, carrier
 from .step import Step
 
 NAME = "initrd"
@@ -27,6 +27,18 @@ DRACUT_TEXT = """\
 # Made by pvprep: the drivers of a Xen PV guest, loaded first, whatever hardware is there now.
 force_drivers+=" {} "
 """
+# Of dracut before 039, which loads nothing first: udev loads them when it sees Xen's devices.
+OLD_DRACUT_TEXT = """\
+# Made by pvprep: the drivers of a Xen PV guest, whatever hardware is there now.
+add_drivers+=" {} "
+"""
+# Where dracut builds for the hardware that it sees (Debian's does not): drivers of both kinds of
+# hardware, and no device names of the one that is there now.
+HOSTONLY = {"hostonly_mode": "sloppy", "hostonly_cmdline": "no"}
+SUSE_CONF = "/etc/sysconfig/kernel"
+# The builder that a kernel's package brings, where there is none.
+USUAL = {"debian": "initramfs-tools", "redhat": "dracut", "suse": "dracut"}
+INSTALL = {"debian": "apt-get install initramfs-tools", "suse": "zypper install dracut"}
 # What builders copy into the image, or decide by: a change there asks for a new one.
 INPUTS = (
     "/etc/initramfs-tools/",
@@ -34,50 +46,93 @@ INPUTS = (
     "/etc/systemd/network/",
     "/etc/udev/rules.d/",
     "/etc/modprobe.d/",
+    "/etc/modprobe.conf",
     "/etc/crypttab",
     "/etc/mdadm/",
     "/etc/lvm/lvm.conf",
 )
+INPUTS_OF = {"mkinitrd": ("/etc/fstab",), "mkinitrd-suse": ("/etc/fstab", SUSE_CONF)}
 
 
 def plan(context: Context, draft: Draft) -> None:
     """Name the frontends to the builder, and have the initrd built where it is not right."""
-    tool = context.facts.initrd_tool
+    facts = context.facts
+    tool = facts.initrd_tool
     installs = any(isinstance(change, InstallPackages) for change in draft.changes())
     if not tool and installs:
-        # The kernel's package depends on a builder: in Debian up to 13 it names this one first.
-        # Where another one came, the next round sees it.
-        tool = "initramfs-tools"
+        # The kernel's package depends on a builder. Where another one came, the next round sees it.
+        tool = USUAL.get(facts.distro.family, "")
     if not tool:
         draft.say(
             "initrd.no-builder",
             Level.ERROR,
-            "neither initramfs-tools nor dracut is installed: no initrd can be built",
-            remedy="apt-get install initramfs-tools",
+            "no builder of initrds that pvprep knows is installed: none can be built",
+            remedy=INSTALL.get(facts.distro.family, "dnf install dracut"),
         )
         return
     _configure(context, draft, tool)
     target = context.target
     if target is None or installs:
         return  # the package builds its initrd by what was just configured
-    path = target.initrd or f"/boot/initrd.img-{target.version}"
+    path = path_of(context, target)
     lacks = list(_lacks(context, draft))
     if not lacks:
         first = " and ".join(context.frontends)
-        draft.say("initrd.proven", Level.OK, f"{first} inside and loaded first", where=path)
+        how = "loaded first" if _loads_first(context) else "loaded"
+        draft.say("initrd.proven", Level.OK, f"{first} inside and {how}", where=path)
         return
     draft.build(BuildInitrd(NAME, target.version, path, tool, why=tuple(lacks)))
 
 
+def path_of(context: Context, kernel: Kernel) -> str:
+    """A kernel's initrd; where it has none, the name that its package would give it."""
+    facts = context.facts
+    if kernel.initrd:
+        return kernel.initrd
+    if facts.distro.family == "suse":
+        return f"/boot/initrd-{kernel.version}"
+    if facts.distro.family == "redhat":
+        name = "initrd" if facts.initrd_tool == "mkinitrd" else "initramfs"
+        return f"/boot/{name}-{kernel.version}.img"
+    return f"/boot/initrd.img-{kernel.version}"
+
+
 def _configure(context: Context, draft: Draft, tool: str) -> None:
     if tool == "dracut":
-        text = DRACUT_TEXT.format(" ".join(context.frontends))
-        draft.create(NAME, DRACUT_CONF, text, "names the frontends")
+        draft.create(NAME, DRACUT_CONF, _dracut_text(context), "names the frontends")
+    elif tool == "mkinitrd-suse":
+        # The other list would be asked of kernels that do not have them.
+        old = context.target is not None and context.target.xenlinux
+        _list(draft, "DOMU_INITRD_MODULES" if old else "INITRD_MODULES", context.frontends)
+    elif tool == "mkinitrd":
+        pass  # pvprep names them on its command line; see there for the next kernel
     elif draft.file(MODULES):
         draft.edit(NAME, MODULES, modules.put_first(draft.text(MODULES), context.frontends))
     else:
         text = "".join(f"{name}\n" for name in context.frontends)
         draft.create(NAME, MODULES, text, "names the frontends")
+
+
+def _dracut_text(context: Context) -> str:
+    known = context.facts.initrd_options
+    text = DRACUT_TEXT if "force_drivers" in known else OLD_DRACUT_TEXT
+    settings = () if context.facts.distro.family == "debian" else HOSTONLY.items()
+    more = (f'{name}="{value}"\n' for name, value in settings if name in known)
+    return text.format(" ".join(context.frontends)) + "".join(more)
+
+
+def _list(draft: Draft, key: str, wanted: Sequence[str]) -> None:
+    """Add what lacks in a list of modules that sh reads."""
+
+    def change(value: str) -> str:
+        missing = [name for name in wanted if name not in value.split()]
+        return " ".join([*([value] if value else []), *missing])
+
+    text = draft.text(SUSE_CONF)
+    if shellvars.get(text, key) is None:
+        draft.edit(NAME, SUSE_CONF, shellvars.append(text, key, change("")))
+    else:
+        draft.edit(NAME, SUSE_CONF, shellvars.edit(text, key, change))
 
 
 def _lacks(context: Context, draft: Draft) -> Iterator[str]:
@@ -89,7 +144,7 @@ def _lacks(context: Context, draft: Draft) -> Iterator[str]:
         return
     known = context.facts.initrds.get(target.initrd, InitrdProof())
     lacks = list(problems(context, draft, known))
-    inputs = draft.rewritten(INPUTS)
+    inputs = draft.rewritten((*INPUTS, *INPUTS_OF.get(context.facts.initrd_tool, ())))
     if lacks:
         yield f"{target.initrd} {'; '.join(lacks)}"
     elif inputs:
@@ -110,19 +165,31 @@ def problems(context: Context, draft: Draft, proof: InitrdProof) -> Iterator[str
             yield f"lacks {name}"
     # What is built in may be listed too; in which order the two come makes no difference.
     first = [name for name in proof.preload if name not in target.builtin][: len(loadable)]
-    if set(first) != set(loadable):
+    if _loads_first(context) and set(first) != set(loadable):
         shown = ", ".join(proof.preload) or "nothing"
         yield f"loads {shown} first, not {' and '.join(loadable)}"
+    elif context.facts.initrd_tool in INPUTS_OF:  # their initrds load what they list, and no more
+        for name in loadable:
+            if name in proof.modules and name not in proof.preload:
+                yield f"does not load {name}"
     if loadable and proof.versions and target.version not in proof.versions:
         yield f"has modules for {', '.join(proof.versions)} only"
     resume = context.translate(proof.resume) if proof.resume else None
     if resume and resume != proof.resume:
         yield f"resumes from {proof.resume}, which a PV guest does not have"
-    for path in HOOK_FILES:
+    for path in HOOK_FILES if carrier(context) else ():
         there = draft.file(path)
         inside = proof.files.get(path.lstrip("/"))
         if there and inside != there.content:
             yield f"lacks {path} as it is now"
+
+
+def _loads_first(context: Context) -> bool:
+    """Whether the builder can be told to have the frontends loaded before anything else."""
+    facts = context.facts
+    if facts.initrd_tool == "dracut":
+        return "force_drivers" in facts.initrd_options
+    return facts.initrd_tool not in INPUTS_OF
 
 
 STEP = Step(
@@ -135,12 +202,14 @@ STEP = Step(
         "/etc/initramfs-tools/conf.d/*",
         "/etc/dracut.conf",
         "/etc/dracut.conf.d/*.conf",
+        SUSE_CONF,
     ),
     topics={
         "initrd.no-builder": "An initrd is needed, since the frontends are modules.",
         "initrd.proven": (
             "The initrd was opened: the frontends are in it (or built into the kernel) and are "
-            "the first modules that it loads."
+            "the first modules that it loads. dracut before 039 loads nothing first: there udev "
+            "loads them; and the initrds of mkinitrd load them among others."
         ),
     },
 )

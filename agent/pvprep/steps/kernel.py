@@ -8,13 +8,16 @@ but cannot boot PV. Where no installed kernel can, one is installed by the packa
 
 from __future__ import annotations
 
+import re
+from fnmatch import fnmatchcase
+
 from ..changes import InstallPackages
 from ..context import Context, missing_frontends
 from ..draft import Draft
-from ..facts import Kernel
+from ..facts import Facts, Kernel
 from ..findings import Level
 from ..packages.dpkg import ARCHITECTURES, with_architecture
-from ..packages.kernels import foreign_architectures, kernel_candidates
+from ..packages.kernels import enabled_repositories, foreign_architectures, kernel_candidates
 from .step import Step
 
 NAME = "kernel"
@@ -24,22 +27,60 @@ SINCE = {
     "none": "4.0", "gzip": "4.0", "bzip2": "4.0", "lzma": "4.0", "xz": "4.1", "lzo": "4.1",
     "lz4": "4.4", "zstd": "4.15",
 }
-# What a kernel package's scripts rewrite besides its own files.
-TOUCHES = (
-    "/boot/grub/grub.cfg",
-    "/boot/grub/menu.lst",
-    "/boot/grub/menu.lst~",
-    "/boot/grub/grubenv",
-    "/vmlinuz",
-    "/initrd.img",
-    "/vmlinuz.old",
-    "/initrd.img.old",
-    "/boot/vmlinuz",
-    "/boot/initrd.img",
-    "/boot/vmlinuz.old",
-    "/boot/initrd.img.old",
-    "/var/lib/apt/extended_states",
-)
+# What a kernel package's scripts rewrite besides its own files, by family. A pattern stands for the
+# files that are there.
+TOUCHES = {
+    "debian": (
+        "/boot/grub/grub.cfg",
+        "/boot/grub/menu.lst",
+        "/boot/grub/menu.lst~",
+        "/boot/grub/grubenv",
+        "/vmlinuz",
+        "/initrd.img",
+        "/vmlinuz.old",
+        "/initrd.img.old",
+        "/boot/vmlinuz",
+        "/boot/initrd.img",
+        "/boot/vmlinuz.old",
+        "/boot/initrd.img.old",
+        "/var/lib/apt/extended_states",
+    ),
+    # new-kernel-pkg, grubby, kernel-install with its plugins
+    "redhat": (
+        "/boot/grub2/grub.cfg",
+        "/boot/grub2/grubenv",
+        "/boot/efi/EFI/*/grub.cfg",
+        "/boot/efi/EFI/*/grubenv",
+        "/boot/loader/entries/*.conf",
+        "/boot/grub/grub.conf",
+        "/boot/grub/menu.lst",
+        "/boot/grub/grubenv",
+        "/etc/sysconfig/kernel",
+        "/etc/kernel/cmdline",
+        "/etc/modprobe.conf",
+    ),
+    # perl-Bootloader, kernel-default's own %post
+    "suse": (
+        "/boot/grub2/grub.cfg",
+        "/boot/grub2/grubenv",
+        "/boot/grub/menu.lst",
+        "/boot/loader/entries/*.conf",
+        "/boot/vmlinuz",
+        "/boot/initrd",
+        "/boot/image",
+        "/boot/vmlinuz-xen",
+        "/boot/initrd-xen",
+        "/etc/sysconfig/bootloader",
+        "/etc/sysconfig/kernel",
+    ),
+}
+REPOSITORIES = "/etc/yum.repos.d/"
+# What to do where no package is known, by family.
+_NO_KERNEL = {
+    "redhat": "enable the repository of Oracle's kernel-uek or elrepo-kernel (what comes is proven "
+    "before it counts), give a kernel with --kernel-package FILE, or let the guest stay HVM: its "
+    "kernel drives Xen's devices there (PVHVM)",
+}
 
 
 def plan(context: Context, draft: Draft) -> None:
@@ -54,27 +95,51 @@ def plan(context: Context, draft: Draft) -> None:
         return
     if context.target:
         _praise(context.target, draft)
+        _dom0(context, context.target, draft)
         return
     for kernel in context.facts.kernels:
         _blame(kernel, options.type, draft)
     facts = context.facts
-    names = kernel_candidates(facts.distro, facts.machine.userland)
+    names = kernel_candidates(facts.distro, facts.machine.userland, _repositories(facts))
     if names and not draft.errors:
-        _architectures(facts.machine.userland, draft)
+        if facts.distro.family == "debian":
+            _architectures(facts.machine.userland, draft)
         why = (f"install {' or '.join(names)}",)
         draft.install(InstallPackages(NAME, one_of=names, touches=_touches(context), why=why))
     elif not names:
-        draft.say(
-            "kernel.none",
-            Level.ERROR,
-            "no installed kernel can boot PV, and no package is known that would",
-            remedy="give one with --kernel-package FILE",
-        )
+        _none(facts, draft)
+
+
+def _none(facts: Facts, draft: Draft) -> None:
+    """No way to a kernel that boots PV, with the proof from the newest one's configuration."""
+    without = [kernel for kernel in facts.kernels if kernel.config.get("XEN_PV") == "n"]
+    proof = {}
+    if without:
+        path, lines = without[-1].config_path, without[-1].config_lines
+        line = f":{lines['XEN_PV']}" if "XEN_PV" in lines else ""
+        proof = {"evidence": "# CONFIG_XEN_PV is not set", "where": f"{path}{line}"}
+    draft.say(
+        "kernel.none",
+        Level.ERROR,
+        "no installed kernel can boot PV, and no enabled repository is known to have one that can",
+        remedy=_NO_KERNEL.get(facts.distro.family, "give one with --kernel-package FILE"),
+        **proof,
+    )
+
+
+def _repositories(facts: Facts) -> list[str]:
+    texts = [facts.text(path) for path in facts.under(REPOSITORIES)]
+    return [id for text in texts for id in enabled_repositories(text)]
 
 
 def _touches(context: Context) -> tuple[str, ...]:
     """What is there already and may be rewritten; triggers rebuild initrds of other kernels."""
-    return (*TOUCHES, *(kernel.initrd for kernel in context.facts.kernels if kernel.initrd))
+    facts = context.facts
+    touches: list[str] = []
+    for pattern in TOUCHES.get(facts.distro.family, ()):
+        found = [path for path in facts.files if fnmatchcase(path, pattern)]
+        touches += found if "*" in pattern else [pattern]
+    return (*touches, *(kernel.initrd for kernel in facts.kernels if kernel.initrd))
 
 
 def _architectures(userland: str, draft: Draft) -> None:
@@ -110,7 +175,34 @@ def _praise(kernel: Kernel, draft: Draft) -> None:
             Level.WARN,
             f"{kernel.version} is a 32-bit PV kernel: Xen since 4.16 runs it in the PV shim only",
             remedy="the emitted config asks for the shim (pvshim=1); a 64-bit kernel under the "
-            "32-bit system is the better way: linux-image-amd64",
+            "32-bit system is the better way"
+            + (": linux-image-amd64" if draft.facts.distro.family == "debian" else ""),
+        )
+
+
+def _dom0(context: Context, kernel: Kernel, draft: Draft) -> None:
+    """Say where dom0's Xen cannot unpack it: the one that was named, else the one that runs now.
+
+    GRUB in the domain unpacks by itself, and XenLinux kernels were loaded before all of these.
+    """
+    options = context.options
+    since = SINCE.get(kernel.proof.compression)
+    runs_on = context.facts.machine.hypervisor
+    running = re.match(r"Xen (\d+)\.(\d+)", runs_on)
+    xen = options.xen or (running and (int(running[1]), int(running[2])))
+    if not since or not xen or kernel.xenlinux:
+        return
+    if options.bootloader == "pvgrub" or options.type == "hvm":
+        return
+    if xen < tuple(map(int, since.split("."))):
+        draft.say(
+            "kernel.dom0-too-old",
+            Level.ERROR if options.xen else Level.WARN,
+            f"Xen {xen[0]}.{xen[1]} cannot load {kernel.version}: its payload is packed with "
+            f"{kernel.proof.compression}, which takes Xen {since}",
+            evidence=f"--xen {xen[0]}.{xen[1]}" if options.xen else f"it runs on {runs_on}",
+            where=kernel.image,
+            remedy="a newer Xen in dom0, another kernel (--kernel-package), or --bootloader pvgrub",
         )
 
 
@@ -144,13 +236,32 @@ STEP = Step(
     NAME,
     __doc__,
     plan,
-    reads=(ARCHITECTURES,),
+    reads=(
+        ARCHITECTURES,
+        f"{REPOSITORIES}*.repo",
+        *(path for paths in TOUCHES.values() for path in paths if "*" in path),
+    ),
     topics={
         "kernel.capable": (
             "The image has the ELF notes that Xen's domain builder needs. The compression of its "
             "payload decides which dom0 can unpack it: zstd needs Xen 4.15 or later, lz4 4.4."
         ),
-        "kernel.none": "No kernel is there or known that can boot PV. --kernel-package gives one.",
+        "kernel.dom0-too-old": (
+            "The tools in dom0 unpack the kernel before they start the domain, and those of old "
+            "releases do not know the younger compressions. It is an error where --xen names the "
+            "release, and a warning where the guest only runs on it now."
+        ),
+        "kernel.none": (
+            "No kernel is there or known that can boot PV. --kernel-package gives one. RHEL 8, 9 "
+            "and 10 and what is built from them leave CONFIG_XEN_PV out of their kernels; Oracle's "
+            "kernel-uek has it, ELRepo's kernel-ml and kernel-lt may: pvprep installs one of them "
+            "where such a repository is enabled, and puts everything back if its image does not "
+            "boot PV. Without one, the guest stays HVM with PV drivers (PVHVM)."
+        ),
+        "kernel.not-in-boot": (
+            "kernel-install(8) copies a kernel from /lib/modules to /boot when its package is "
+            "installed. Here it was not, or to an EFI system partition; pygrub reads /boot only."
+        ),
         "kernel.no-pv": "The image has no Xen note ENTRY: the domain builder would refuse it.",
         "kernel.no-pvh": "The image has no Xen note PHYS32_ENTRY: it cannot boot as PVH.",
         "kernel.pvhvm-only": (

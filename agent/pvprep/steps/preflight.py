@@ -19,6 +19,18 @@ JOURNAL_ROOM = 16 * MIB
 # A kernel's image and modules, unpacked: Debian's linux-image-amd64 has about 400 MB.
 KERNEL_ROOM = {"/boot": 64 * MIB, "/usr": 450 * MIB}
 INODES = 64
+# How to make room, and what to install where kernels lie out of pygrub's sight, by family.
+_OLD_KERNELS = {
+    "debian": "apt-get autoremove --purge",
+    "redhat": "dnf remove --oldinstallonly; package-cleanup --oldkernels where yum is",
+    "suse": "zypper purge-kernels",
+}
+_KERNEL_IN_BOOT = {
+    "debian": "install a kernel into /boot (linux-image-amd64 with grub-efi or grub-pc)",
+    "redhat": "give kernel-install the layout of GRUB (layout=other in /etc/kernel/install.conf), "
+    "install grub2 and the kernel again",
+    "suse": "install grub2 and kernel-default (LOADER_TYPE in /etc/sysconfig/bootloader)",
+}
 
 
 def plan(context: Context, draft: Draft) -> None:
@@ -55,7 +67,8 @@ def _system(facts: Facts, draft: Draft) -> None:
             f"{facts.distro.name or 'this system'} is no distribution that pvprep knows",
             evidence=f"os-release: ID={facts.distro.id or '(none)'} "
             f"ID_LIKE={' '.join(facts.distro.like) or '(none)'}",
-            remedy="Debian, Ubuntu and what names them in ID_LIKE can be converted",
+            remedy="Debian, Ubuntu, Fedora, RHEL, openSUSE, SLES and what names one of them in "
+            "ID_LIKE can be converted",
         )
     for there, id, path in (
         (facts.has_proc, "proc.missing", "/proc"),
@@ -112,6 +125,7 @@ def _room(context: Context, draft: Draft) -> None:
     # The new initrd lies beside the old one until it is proven.
     need["/boot"] = need.get("/boot", 0) + max(initrd * 5 // 4, 8 * MIB)
     need["/var/lib"] = initrd + JOURNAL_ROOM
+    old = _OLD_KERNELS.get(facts.distro.family, "all but two")
     for path, wanted in need.items():
         found = facts.spaces.get(path)
         if found and not found.read_only and found.free < wanted:
@@ -119,7 +133,7 @@ def _room(context: Context, draft: Draft) -> None:
                 "boot.full" if path == "/boot" else "fs.full",
                 Level.ERROR,
                 f"{path} has {found.free // MIB} MiB free; {-(-wanted // MIB)} MiB are needed",
-                remedy="remove old kernels (apt-get autoremove --purge) or other files",
+                remedy=f"remove old kernels ({old}) or other files",
             )
 
 
@@ -135,8 +149,8 @@ def _kernels_on_esp(facts: Facts, draft: Draft) -> None:
             Level.ERROR,
             "the kernels lie only on the EFI system partition, where no PV boot loader looks",
             where=images[0],
-            remedy="install a kernel into /boot (Debian: linux-image-amd64 with grub-efi or "
-            "grub-pc) and run pvprep again",
+            remedy=_KERNEL_IN_BOOT.get(facts.distro.family, "install a kernel into /boot")
+            + " and run pvprep again",
         )
 
 
@@ -215,5 +229,19 @@ STEP = Step(
             "installed; --kernel-package FILE does without."
         ),
         "dpkg.held": "A kernel package is on hold; pvprep does not touch held packages.",
+        "rpm.locked": "Another program (dnf, yum, zypper, PackageKit, rpm) is changing packages.",
+        "rpm.broken": "Without its database rpm neither knows what is installed nor installs more.",
+        "rpm.unfinished": (
+            "yum was killed in a transaction: some packages may be there twice or half. "
+            "`yum-complete-transaction` ends it."
+        ),
+        "rpm.sources": (
+            "No repository is enabled. It matters only where a kernel has to be installed; "
+            "--kernel-package FILE does without."
+        ),
+        "rpm.excluded": (
+            "An exclude, a versionlock or a zypper lock keeps kernel packages back; pvprep "
+            "respects it, so that no kernel can be installed by name where it covers all of them."
+        ),
     },
 )

@@ -7,13 +7,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from .. import initrds
+from .. import initrds, packages
 from ..editors import fstab
 from ..facts import Facts, File, Mount
 from ..guest import Guest
-from ..packages import dpkg
 from . import files as configuration
-from . import hidden, kernels, network, storage, system
+from . import hidden, kernels, network, storage, system, xenstore
 
 
 def take(guest: Guest, patterns: Iterable[str]) -> Facts:
@@ -23,6 +22,7 @@ def take(guest: Guest, patterns: Iterable[str]) -> Facts:
     mounts = storage.mounts(guest, devices) if guest.running else _fstab_mounts(found)
     installed, proofs = kernels.kernels(guest)
     distribution = system.distro(guest)
+    initrd_tool = initrds.detect(guest)
     return Facts(
         distro=distribution,
         machine=system.machine(guest),
@@ -36,15 +36,16 @@ def take(guest: Guest, patterns: Iterable[str]) -> Facts:
         spaces=storage.spaces(guest),
         aliases=storage.aliases(guest),
         stale=hidden.configurations(guest, mounts),
-        # Where another package manager is used, that is the finding.
-        findings=tuple(dpkg.check(guest)) if distribution.family == "debian" else (),
-        initrd_tool=initrds.detect(guest),
+        findings=(*packages.check(guest, distribution.family), *kernels.elsewhere(guest)),
+        initrd_tool=initrd_tool,
+        initrd_options=initrds.options(guest, initrd_tool),
         is_tree=not guest.running,
         in_chroot=guest.running and system.in_chroot(),
         as_root=os.geteuid() == 0,
         system=system.kernel_name(),
         has_proc=not guest.running or guest.exists("/proc/self/mountinfo"),
         has_sys=not guest.running or guest.exists("/sys/class"),
+        xenstore=xenstore.xenstore(guest),
         # Only a kernel that has to be installed makes grub-mkconfig run.
         grub_blind="" if any(one.proof.pv for one in installed) else storage.grub_blind(guest),
     )

@@ -1,7 +1,8 @@
 """What an initrd holds, found by stepping through every archive in it, as the kernel does.
 
 Sources: Linux Documentation/driver-api/early-userspace/buffer-format.rst; the init script and
-`load_modules` of initramfs-tools; getarg and parse-kernel.sh of dracut.
+`load_modules` of initramfs-tools; getarg and parse-kernel.sh of dracut; the init script that Red
+Hat's mkinitrd writes for nash; save_var of SUSE's mkinitrd.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _MODULES = 50_000
 
 # Configuration that decides what happens before the root file system is there.
 _WANTED = re.compile(
-    r"init|conf/(?:modules|[^/]+\.conf|conf\.d/[^/]+)|scripts/(?:local-top|init-top)/[^/]+"
+    r"init|linuxrc|config/[^/]+\.sh|conf/(?:modules|[^/]+\.conf|conf\.d/[^/]+)|scripts/(?:local-top|init-top)/[^/]+"
     r"|etc/(?:modprobe\.d|udev/rules\.d|systemd/network|cmdline\.d|conf\.d|modules-load\.d)/[^/]+"
     r"|etc/(?:cmdline|fstab|crypttab|mdadm\.conf|mdadm/mdadm\.conf)|cryptroot/crypttab"
     r"|(?:usr/)?lib/(?:udev/rules\.d/[^/]*pvprep[^/]*|systemd/network/[^/]+\.link"
@@ -33,6 +34,11 @@ _WANTED = re.compile(
 _ROOT = re.compile(r"^(?:\.?/)+")
 _MODULE = re.compile(r"(?:.*/)?([^/]{1,255})\.ko(?:\.gz|\.xz|\.zst)?")
 _VERSION = re.compile(r"(?:usr/)?lib/modules/([^/]{1,255})(?:/|$)")
+# A module that an init script loads by its name, or by its file.
+_LOADS = re.compile(r"^[ \t]*(?:insmod|modprobe)[ \t]+(?:-\S+[ \t]+)*(?:\S*/)?([\w-]+)", re.M)
+_RESUMES = re.compile(r"^[ \t]*resume[ \t]+(\S+)", re.M)
+_SUSE_MODULES = re.compile(r"\bRESOLVED_INITRD_MODULES=(.*)$", re.M)
+_SUSE_RESUME = re.compile(r"\bresumedev=(.*)$", re.M)
 _RESUME = re.compile(r"^[ \t]*(?:export[ \t]+)?RESUME=(.*)$", re.M)
 
 
@@ -159,15 +165,23 @@ def _keep(names: Iterable[str], stream: Stream, size: int, contents: _Contents) 
 
 
 def _proof(contents: _Contents, problem: str) -> InitrdProof:
-    kind = "initramfs-tools" if contents.initramfs_tools else "dracut" if contents.dracut else ""
-    arguments = _dracut_arguments(contents.files)
+    kind, preload, resume = "", _preload(contents.files), _resume(contents.files)
+    if contents.initramfs_tools:
+        kind = "initramfs-tools"
+    elif contents.dracut:
+        arguments = _dracut_arguments(contents.files)
+        kind, preload = "dracut", _dracut_preload(arguments)
+        resume = _dracut_resume(arguments)
+    elif loads := _mkinitrd_loads(contents.files):
+        kind, preload = "mkinitrd", loads
+        resume = _mkinitrd_resume(contents.files)
     return InitrdProof(
         kind=kind,
         compression=tuple(contents.compression),
         modules=frozenset(contents.modules),
         versions=tuple(contents.versions),
-        preload=_dracut_preload(arguments) if kind == "dracut" else _preload(contents.files),
-        resume=_dracut_resume(arguments) if kind == "dracut" else _resume(contents.files),
+        preload=preload,
+        resume=resume,
         files=contents.files,
         problem=problem,
     )
@@ -229,3 +243,23 @@ def _dracut_preload(arguments: list[str]) -> tuple[str, ...]:
 def _dracut_resume(arguments: list[str]) -> str:
     found = [argument[7:] for argument in arguments if argument.startswith("resume=")]
     return found[-1] if found else ""
+
+
+def _mkinitrd_loads(files: dict[str, bytes]) -> tuple[str, ...]:
+    """The modules that the init script loads one by one, or that SUSE's is configured to load."""
+    scripts = (_text(files.get(path, b"")) for path in ("init", "linuxrc"))
+    names = [name for script in scripts for name in _LOADS.findall(script)]
+    for text in _suse_settings(files):
+        names += [name for found in _SUSE_MODULES.findall(text) for name in _value(found).split()]
+    return tuple(name.replace("-", "_") for name in names)
+
+
+def _mkinitrd_resume(files: dict[str, bytes]) -> str:
+    found = _RESUMES.findall(_text(files.get("init", b"")))
+    for text in _suse_settings(files):
+        found += [_value(value) for value in _SUSE_RESUME.findall(text)]
+    return found[-1] if found else ""
+
+
+def _suse_settings(files: dict[str, bytes]) -> list[str]:
+    return [_text(files[path]) for path in sorted(files) if path.startswith("config/")]

@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 from .. import __version__
 from ..facts import InitrdProof, Kernel, KernelProof
+from ..findings import Finding, Level
 from ..guest import Guest
 from .initrd_image import prove_initrd
 from .isolate import Prover, run
@@ -19,9 +20,12 @@ from .kernel_image import prove_kernel
 
 MIB = 1024 * 1024
 IMAGES = re.compile(r"(?:vmlinuz|vmlinux|kernel)-(?P<version>.+)")
-# Images that are not for booting the guest: crash dumps, rescue, backups.
-NOT_GUESTS = re.compile(r"kdump|rescue|\.(old|bak|dpkg-\w+|orig)$|^\.")
-INITRDS = tuple(f"/boot/{name}" for name in ("initrd.img-{}", "initramfs-{}.img", "initrd-{}"))
+# Images that are not for booting the guest: crash dumps, rescue, backups, SUSE's vmlinux-V.gz, and
+# SUSE's links without a version (vmlinuz-xen).
+NOT_GUESTS = re.compile(r"kdump|rescue|\.(old|bak|dpkg-\w+|orig|gz|xz)$|^\.|^[^\d]+$")
+INITRDS = tuple(
+    f"/boot/{name}" for name in ("initrd.img-{}", "initramfs-{}.img", "initrd-{}.img", "initrd-{}")
+)
 CONFIG = re.compile(
     r"^(?:CONFIG_(?P<set>XEN\w*|HVC_XEN|X86_XEN|X86_64_XEN)=(?P<value>[ymn])"
     r"|# CONFIG_(?P<unset>XEN\w*|HVC_XEN) is not set)$",
@@ -47,6 +51,25 @@ def kernels(guest: Guest) -> tuple[tuple[Kernel, ...], dict[str, InitrdProof]]:
     return tuple(replace(kernel, proof=images[kernel.image]) for kernel in found), initrds
 
 
+def elsewhere(guest: Guest) -> list[Finding]:
+    """Kernels that lie with their modules alone: kernel-install copies them to /boot, or did not.
+
+    Source: kernel-install(8). Neither pygrub nor pvgrub looks there.
+    """
+    return [
+        Finding(
+            "kernel.not-in-boot",
+            Level.WARN,
+            f"kernel {version} lies in /lib/modules only, where no PV boot loader looks",
+            where=f"/lib/modules/{version}/vmlinuz",
+            remedy=f"kernel-install add {version} /lib/modules/{version}/vmlinuz",
+        )
+        for version in guest.names("/lib/modules")
+        if guest.is_file(f"/lib/modules/{version}/vmlinuz")
+        and not guest.is_file(f"/boot/vmlinuz-{version}")
+    ]
+
+
 def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key for kernel versions: numbers as numbers (6.1.9 before 6.1.10)."""
     return tuple(
@@ -70,7 +93,7 @@ def _kernel(guest: Guest, name: str) -> Optional[Kernel]:
         return None
     version = match["version"]
     initrd = next((path for form in INITRDS if guest.is_file(path := form.format(version))), "")
-    config_path, config = _config(guest, version)
+    config_path, config, lines = _config(guest, version)
     modules = f"/lib/modules/{version}"
     return Kernel(
         version=version,
@@ -79,20 +102,24 @@ def _kernel(guest: Guest, name: str) -> Optional[Kernel]:
         initrd=initrd,
         config=config,
         config_path=config_path,
+        config_lines=lines,
         builtin=frozenset(_modules(guest.text(f"{modules}/modules.builtin"))),
         modules=frozenset(_modules(_dep(guest, modules))) & FRONTENDS,
     )
 
 
-def _config(guest: Guest, version: str) -> tuple[str, dict[str, str]]:
+def _config(guest: Guest, version: str) -> tuple[str, dict[str, str], dict[str, int]]:
+    """Its path, what it says of the options that matter here, and in which lines."""
     for path in (f"/boot/config-{version}", f"/lib/modules/{version}/config"):
         if guest.is_file(path):
-            values = {
-                found["set"] or found["unset"]: found["value"] or "n"
-                for found in CONFIG.finditer(guest.text(path))
-            }
-            return path, values
-    return "", {}
+            text = guest.text(path)
+            values, lines = {}, {}
+            for found in CONFIG.finditer(text):
+                key = found["set"] or found["unset"]
+                values[key] = found["value"] or "n"
+                lines[key] = text.count("\n", 0, found.start()) + 1
+            return path, values, lines
+    return "", {}, {}
 
 
 def _dep(guest: Guest, modules: str) -> str:

@@ -182,11 +182,12 @@ def grub_blind(guest: Guest) -> str:
 
     A kernel package's scripts run grub-mkconfig where there is a grub.cfg, and fail with it.
     """
-    probe = "/usr/sbin/grub-probe"
-    if not guest.running or not guest.is_file(probe) or not guest.is_file("/boot/grub/grub.cfg"):
-        return ""
-    done = guest.run([probe, "--target=device", "/"])
-    return done.output.strip() if done.status else ""
+    for grub in ("grub", "grub2"):
+        probe = f"/usr/sbin/{grub}-probe"
+        if guest.running and guest.is_file(probe) and guest.is_file(f"/boot/{grub}/grub.cfg"):
+            done = guest.run([probe, "--target=device", "/"])
+            return done.output.strip() if done.status else ""
+    return ""
 
 
 def _walk(devices: Tree, parts: tuple[str, ...] = ()) -> Iterator[tuple[Any, tuple[str, ...]]]:

@@ -12,22 +12,25 @@ from ..facts import Distro, Machine, Virt
 from ..guest import Guest
 
 MIB = 1024 * 1024
+_OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
+_OLD_RELEASE = ("/etc/redhat-release", "/etc/SuSE-release")  # RHEL 4 to 6, SLES 10 and 11
 
 
 def distro(guest: Guest) -> Distro:
-    """The distribution, from os-release(5) by way of the distro library."""
+    """The distribution, from os-release(5) or what came before it, by the distro library."""
     from distro import LinuxDistribution
 
-    # Every other source (lsb_release, uname, /etc/*-release) could be the host's, not the guest's.
-    paths = [path for path in ("/etc/os-release", "/usr/lib/os-release") if guest.is_file(path)]
+    paths = [path for path in (*_OS_RELEASE, *_OLD_RELEASE) if guest.is_file(path)]
     if not paths:
         return Distro("")
     guest.read(paths[0])  # refuses a file that is too large
+    # Every other source (lsb_release, uname) could be the host's, not the guest's.
+    modern = paths[0] in _OS_RELEASE
     found = LinuxDistribution(
         include_lsb=False,
         include_uname=False,
-        os_release_file=guest.host(paths[0]),
-        distro_release_file=os.devnull,
+        os_release_file=guest.host(paths[0]) if modern else os.devnull,
+        distro_release_file=os.devnull if modern else guest.host(paths[0]),
     )
     try:
         return Distro(

@@ -208,3 +208,61 @@ def test_any_bytes(data: bytes) -> None:
 def test_the_kernels_of_a_menu_with_their_arguments() -> None:
     text = "linux /a root=b c\n\tlinux16\t/d\nlinuxefi  /e  f\n# linux /g\ninitrd /h\nlinux\n"
     assert grubcfg.kernels(text) == [("/a", "root=b c"), ("/d", ""), ("/e", "f")]
+
+
+# Fedora and EL
+
+BLS = """\
+### BEGIN /etc/grub.d/10_linux ###
+if [ -z "${kernelopts}" ]; then
+  set kernelopts="root=/dev/mapper/rl-root ro crashkernel=auto"
+fi
+set tuned_initrd=''
+set boot='hd0,msdos1'
+insmod blscfg
+blscfg
+### END /etc/grub.d/10_linux ###
+"""
+
+
+def test_whether_entries_come_from_files() -> None:
+    assert grubcfg.has_bls(BLS)
+    assert grubcfg.has_bls("\tblscfg non-default\n")
+    assert not grubcfg.has_bls(BLS.replace("\nblscfg\n", "\n# blscfg\n"))
+    assert not grubcfg.has_bls(BOOKWORM)
+
+
+def test_values_of_variables() -> None:
+    kernelopts = "root=/dev/mapper/rl-root ro crashkernel=auto"
+    assert grubcfg.variable(BLS, "kernelopts") == kernelopts
+    assert grubcfg.variable(BLS, "tuned_initrd") == ""
+    assert grubcfg.variable(BLS, "boot") == "hd0,msdos1"
+    assert grubcfg.variable("a=1\n  set a=2 \r\n", "a") == "2"
+    assert grubcfg.variable(BLS, "other") is None
+
+
+def test_what_pygrub_cannot_read_is_written_otherwise() -> None:
+    edited = grubcfg.drop_set(BLS)
+    assert edited.text == BLS.replace("set kernelopts", "kernelopts")
+    assert edited.edits == (Edit(3, "set kernelopts=", "kernelopts="),)
+
+
+@given(st.one_of(line_texts(*BLS.splitlines()), texts("set ", "a=", "=", "b", "'")))
+def test_the_laws_for_assignments(text: str) -> None:
+    holds(grubcfg.drop_set, text)
+
+
+def test_grub_means_the_same_by_both(tmp_path: Path) -> None:
+    """GRUB's own checker, at least, takes it for a script."""
+    script = tmp_path / "grub.cfg"
+    script.write_text(grubcfg.drop_set(BLS).text)
+    subprocess.run(["grub-script-check", script], check=True)
+
+
+def test_a_section_behind_all() -> None:
+    edited = grubcfg.insert_section(BLS, "/etc/grub.d/99_x", "true\n", at_end=True)
+    assert edited.text == BLS + (
+        "### BEGIN /etc/grub.d/99_x ###\ntrue\n### END /etc/grub.d/99_x ###\n\n"
+    )
+    again = grubcfg.insert_section(edited.text, "/etc/grub.d/99_x", "true\n", at_end=True)
+    assert again == Edited(edited.text)

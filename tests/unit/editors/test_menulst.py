@@ -161,3 +161,55 @@ def test_the_kernels_of_a_menu_with_their_stanzas() -> None:
         "title c\nkernel --no-mem-option (hd0,0)/c  d\ntitle e\ntitle f\nkernel\n"
     )
     assert menulst.kernels(text) == ((0, "/a", "root=b c"), (2, "(hd0,0)/c", "d"))
+
+
+DOM0 = """\
+default=0
+title Other
+\tkernel /vmlinuz-other ro
+title CentOS (2.6.18-419.el5xen)
+\troot (hd0,0)
+\tkernel /xen.gz-2.6.18-419.el5 \r
+\tmodule /vmlinuz-2.6.18-419.el5xen ro root=/dev/hda1
+  modulenounzip  /initrd-2.6.18-419.el5xen.img
+"""
+
+
+def alone(text: str) -> Edited:
+    return menulst.without_hypervisor(text, lambda kernel: kernel.endswith("xen"))
+
+
+def test_a_kernel_without_its_hypervisor() -> None:
+    edited = alone(DOM0)
+    assert edited.text == DOM0.replace("\tkernel /xen.gz-2.6.18-419.el5 \r\n", "").replace(
+        "\tmodule ", "\tkernel "
+    ).replace("modulenounzip", "initrd")
+    assert edited.edits == (
+        Edit(6, "kernel /xen.gz-2.6.18-419.el5", ""),
+        Edit(7, "module", "kernel"),
+        Edit(8, "modulenounzip", "initrd"),
+    )
+    assert alone(edited.text) == Edited(edited.text)
+
+
+def test_hypervisors_of_other_kernels_stay() -> None:
+    assert menulst.without_hypervisor(DOM0, lambda _kernel: False) == Edited(DOM0)
+    more = DOM0 + "\tmodule /third\n"
+    assert alone(more) == Edited(more)
+
+
+def test_a_stanza_before_all_others() -> None:
+    edited = menulst.insert_stanza(DOM0, "title New\n\tkernel /new\n")
+    assert edited.text == DOM0.replace("title Other", "title New\n\tkernel /new\ntitle Other")
+    assert menulst.insert_stanza("", "title New\n").text == "title New\n"
+
+
+def test_the_device_of_a_menu() -> None:
+    assert menulst.device(DOM0) == "(hd0,0)"
+    assert menulst.device("root (hd0,1)\n") == ""
+
+
+@given(st.one_of(line_texts(*DOM0.splitlines()), ANY))
+def test_any_text_without_its_hypervisor(text: str) -> None:
+    edited = alone(text)
+    assert alone(edited.text) == Edited(edited.text)

@@ -291,10 +291,21 @@ def test_an_old_root_and_no_console_of_an_entry_that_is_not_edited() -> None:
 
 
 def test_a_timeout_that_is_no_number() -> None:
-    text = grub_cfg().replace("timeout=5", "timeout=$gfx")
-    found = said(plan(guest({GRUB_CFG: text})), "bootloader.needs-quiet")
+    """As Fedora's scripts write it last; pygrub fails where it shows its menu."""
+    text = grub_cfg() + "set timeout=${menu_show_once_timeout}\n"
+    planned = plan(guest({GRUB_CFG: text}))
+    assert "bootloader.needs-quiet" not in ids(planned)
+    texts = written(planned)
+    assert texts[GRUB_CFG].endswith("  set timeout=5\nfi\n### END /etc/grub.d/99_pvprep ###\n\n")
+    assert "set timeout=$GRUB_TIMEOUT\n" in texts["/etc/grub.d/99_pvprep"]
+    assert picked(guest({GRUB_CFG: text})).needs_quiet == ""
+
+
+def test_a_timeout_that_cannot_be_mended() -> None:
+    menu = legacy("timeout soon\n" + stanza())
+    found = said(plan(menu), "bootloader.needs-quiet")
     assert found.level is Level.WARN
-    assert "bootloader.needs-quiet" not in ids(plan(guest({GRUB_CFG: text}), bootloader="pvgrub"))
+    assert "bootloader.needs-quiet" not in ids(plan(menu, bootloader="pvgrub"))
 
 
 # File systems, partitions

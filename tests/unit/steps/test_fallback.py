@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from tests.unit.building import XENLINUX, built, disk, guest, run, settle, written
+import pytest
+from tests.unit.building import (
+    REDHAT,
+    XENLINUX,
+    built,
+    context,
+    disk,
+    guest,
+    run,
+    settle,
+    written,
+)
+
+from pvprep.draft import Draft
+from pvprep.facts import InitrdProof
+from pvprep.steps import initrd
 
 RULES = "/etc/udev/rules.d/59-pvprep-names.rules"
 HOOK = "/etc/initramfs-tools/hooks/pvprep"
@@ -44,6 +59,27 @@ def test_what_carries_the_rule_into_the_initrd() -> None:
     texts = written(run("fallback", guest(initrd_tool="dracut")))
     assert f'install_optional_items+=" {RULES} "' in texts[DRACUT]
     assert HOOK not in texts
+
+
+@pytest.mark.parametrize(
+    ("tool", "options", "setting"),
+    [
+        ("dracut", {"install_items"}, "install_items"),
+        ("dracut", set(), ""),
+        ("mkinitrd", set(), ""),
+        ("mkinitrd-suse", set(), ""),
+    ],
+)
+def test_not_every_builder_carries_it(tool: str, options: set[str], setting: str) -> None:
+    """Then nobody asks for it in the initrd either."""
+    facts = guest(distro=REDHAT, initrd_tool=tool, initrd_options=frozenset(options))
+    texts = written(run("fallback", facts))
+    assert RULES in texts
+    assert HOOK not in texts
+    text = f'{setting}+=" {RULES} "\n' if setting else ""
+    assert texts.get(DRACUT, "").endswith(text) and (DRACUT in texts) == bool(setting)
+    found = initrd.problems(context(facts), Draft(settle(facts)[0]), InitrdProof())
+    assert any(RULES in problem for problem in found) == bool(setting)
 
 
 def test_by_uuid_no_name_has_to_hold() -> None:

@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 from tests.unit.building import (
+    DEBIAN,
+    DRACUT_OPTIONS,
+    REDHAT,
+    SUSE,
     VERSION,
     XENLINUX,
     context,
@@ -22,9 +26,9 @@ from tests.unit.building import (
     written,
 )
 
-from pvprep.changes import BuildInitrd
+from pvprep.changes import BuildInitrd, InstallPackages, WriteFile
 from pvprep.draft import Draft
-from pvprep.facts import Facts, InitrdProof
+from pvprep.facts import Distro, Facts, InitrdProof, Kernel
 from pvprep.findings import Level
 from pvprep.steps import initrd
 
@@ -173,3 +177,136 @@ def test_the_rule_for_names_has_to_be_inside_as_it_is_now() -> None:
     assert lacks(old, files={path: "old"}) == []
     assert lacks(GOOD, files={path: "new"}) == [f"lacks {path} as it is now"]
     assert lacks(old) == []
+
+
+# The RPM family
+
+SUSE_CONF = "/etc/sysconfig/kernel"
+EL5_XEN = dataclasses.replace(XENLINUX, version="2.6.18-398.el5xen", initrd="")
+
+
+def test_debians_dracut_is_told_no_more_than_it_was() -> None:
+    text = written(run("initrd", guest(initrd_tool="dracut")))[DRACUT]
+    assert "hostonly" not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        (frozenset(), ['add_drivers+=" xen-blkfront xen-netfront "']),  # 004, EL 6
+        ({"hostonly_cmdline", "install_items"},  # 033, EL 7
+         ['add_drivers+=" xen-blkfront xen-netfront "', 'hostonly_cmdline="no"']),
+        (DRACUT_OPTIONS,
+         ['force_drivers+=" xen-blkfront xen-netfront "', 'hostonly_mode="sloppy"',
+          'hostonly_cmdline="no"']),
+    ],
+)  # fmt: skip
+def test_dracut_is_told_what_it_knows(options: frozenset[str], settings: list[str]) -> None:
+    facts = guest(distro=REDHAT, initrd_tool="dracut", initrd_options=frozenset(options))
+    text = written(run("initrd", facts))[DRACUT]
+    assert [line for line in text.split("\n") if line and line[0] != "#"] == settings
+
+
+def test_an_old_dracut_leaves_the_loading_to_udev() -> None:
+    inside = dataclasses.replace(GOOD, kind="dracut", preload=())
+    assert lacks(inside, initrd_tool="dracut", initrd_options=frozenset()) == []
+    assert lacks(inside, initrd_tool="dracut") == [
+        "loads nothing first, not xen_blkfront and xen_netfront"
+    ]
+    assert "lacks xen_blkfront" in lacks(
+        InitrdProof(kind="dracut"), initrd_tool="dracut", initrd_options=frozenset()
+    )
+
+
+def test_an_old_dracut_settles() -> None:
+    facts = guest(distro=REDHAT, initrd_tool="dracut", initrd_options=frozenset())
+    proof = InitrdProof(kind="dracut", modules=GOOD.modules, versions=(VERSION,))
+    built = dataclasses.replace(settle(facts)[0], initrds={IMAGE: proof})
+    assert plan(built).changes == ()
+    assert said(plan(built), "initrd.proven").message.endswith("inside and loaded")
+
+
+@pytest.mark.parametrize(
+    ("distro", "tool", "path"),
+    [
+        (REDHAT, "dracut", "/boot/initramfs-{}.img"),
+        (REDHAT, "mkinitrd", "/boot/initrd-{}.img"),
+        (SUSE, "mkinitrd-suse", "/boot/initrd-{}"),
+        (SUSE, "dracut", "/boot/initrd-{}"),
+    ],
+)
+def test_an_initrds_name_is_the_distributions(distro: Distro, tool: str, path: str) -> None:
+    facts = guest(distro=distro, initrd_tool=tool, kernels=[kernel(initrd="")])
+    (build,) = kinds(run("initrd", facts), BuildInitrd)
+    assert build.path == path.format(VERSION)
+
+
+def test_an_initrd_that_is_there_keeps_its_name() -> None:
+    one = kernel(initrd="/boot/initrd-2.6.18-8.el5xenU.img")
+    facts = guest(distro=REDHAT, initrd_tool="mkinitrd", kernels=[one])
+    (build,) = kinds(run("initrd", facts), BuildInitrd)
+    assert build.path == one.initrd
+
+
+def test_red_hats_mkinitrd_is_told_on_its_command_line() -> None:
+    facts = guest(distro=REDHAT, initrd_tool="mkinitrd", kernels=[EL5_XEN])
+    draft = run("initrd", facts)
+    assert written(draft) == {}
+    (build,) = kinds(draft, BuildInitrd)
+    assert (build.tool, build.path) == ("mkinitrd", "/boot/initrd-2.6.18-398.el5xen.img")
+
+
+def test_mkinitrds_initrds_load_what_they_list() -> None:
+    among = dataclasses.replace(
+        GOOD, kind="mkinitrd", versions=(), preload=("ehci_hcd", "xen_netfront", "xen_blkfront")
+    )
+    assert lacks(among, initrd_tool="mkinitrd", distro=REDHAT) == []
+    bare = dataclasses.replace(among, preload=("ehci_hcd", "xen_blkfront"))
+    assert lacks(bare, initrd_tool="mkinitrd", distro=REDHAT) == ["does not load xen_netfront"]
+
+
+def test_nash_goes_by_fstab() -> None:
+    """The root and the swap that its initrd names come from there."""
+    proof = dataclasses.replace(GOOD, kind="mkinitrd")
+    facts = guest(
+        {"/etc/fstab": "/dev/sda1 / ext3 defaults 1 1\n"}, distro=REDHAT, initrd_tool="mkinitrd",
+        initrds={IMAGE: proof}, nics=(),
+    )  # fmt: skip
+    (build,) = kinds(plan(facts), BuildInitrd)
+    assert "/etc/fstab" in build.why[0]
+    other = dataclasses.replace(facts, initrd_tool="initramfs-tools", distro=DEBIAN)
+    (build,) = kinds(plan(other), BuildInitrd)
+    assert "/etc/fstab" not in build.why[0]
+
+
+@pytest.mark.parametrize(
+    ("target", "before", "after"),
+    [
+        (EL5_XEN, 'INITRD_MODULES="piix  ext3"\n',
+         'INITRD_MODULES="piix  ext3"\nDOMU_INITRD_MODULES="xenblk xennet"\n'),
+        (EL5_XEN, 'DOMU_INITRD_MODULES="xennet xenblk"\n', ""),
+        (kernel(), 'INITRD_MODULES="piix  ext3"\n',
+         'INITRD_MODULES="piix  ext3 xen-blkfront xen-netfront"\n'),
+        (kernel(), 'INITRD_MODULES=""\n', 'INITRD_MODULES="xen-blkfront xen-netfront"\n'),
+    ],
+)  # fmt: skip
+def test_suses_mkinitrd_has_its_lists(target: Kernel, before: str, after: str) -> None:
+    facts = guest(
+        {SUSE_CONF: before}, distro=SUSE, initrd_tool="mkinitrd-suse", kernels=[target]
+    )
+    assert written(run("initrd", facts)).get(SUSE_CONF, "") == after
+
+
+def test_without_a_builder_the_remedy_is_the_distributions() -> None:
+    for distro, words in ((REDHAT, "dnf install dracut"), (SUSE, "zypper install dracut")):
+        draft = run("initrd", guest(distro=distro, initrd_tool=""))
+        assert said(draft, "initrd.no-builder").remedy == words
+
+
+def test_dracut_is_configured_before_a_kernels_package_brings_it() -> None:
+    facts = guest(distro=REDHAT, initrd_tool="", kernels=[kernel(pv=False)])
+    draft = Draft(facts)
+    draft.install(InstallPackages("kernel", names=("kernel",)))
+    initrd.plan(context(facts), draft)
+    assert [type(change) for change in draft.changes()] == [WriteFile, InstallPackages]
+    assert DRACUT in written(draft)

@@ -80,8 +80,75 @@ def test_missing_frontends_are_named() -> None:
     assert "has no xen_blkfront and no xen_netfront" in said(draft, "kernel.no-frontend").message
 
 
+PVHVM = kernel(
+    "5.14.0-503.el9.x86_64", pv=False, config_lines={"XEN": 410, "XEN_PV": 411, "XEN_PVHVM": 412}
+)
+UEK = "[ol9_UEKR7]\nname=x\nbaseurl=https://a.example/\nenabled={}\n"
+ELREPO = "[elrepo-kernel]\nname=x\nmirrorlist=http://a.example/\nenabled=1\n"
+REPO = "/etc/yum.repos.d/a.repo"
+
+
+@pytest.mark.parametrize("version", ["8.10", "9.4", "10.0"])
+def test_rhel_has_no_kernel_for_pv_and_here_is_the_proof(version: str) -> None:
+    facts = guest(kernels=[PVHVM], distro=Distro("almalinux", version, like=("rhel", "fedora")))
+    draft = run("kernel", facts)
+    assert ids(draft) == ["kernel.pvhvm-only", "kernel.none"]
+    found = said(draft, "kernel.none")
+    assert found.level is Level.ERROR
+    assert found.evidence == "# CONFIG_XEN_PV is not set"
+    assert found.where == "/boot/config-5.14.0-503.el9.x86_64:411"
+    for way in ("kernel-uek", "elrepo-kernel", "--kernel-package", "PVHVM"):
+        assert way in found.remedy
+    assert draft.changes() == ()
+
+
+@pytest.mark.parametrize(
+    ("distro", "repo", "names"),
+    [
+        (Distro("ol", "9.4", like=("fedora",)), UEK.format(1), ("kernel-uek",)),
+        (Distro("rocky", "9.4", like=("rhel",)), ELREPO, ("kernel-ml", "kernel-lt")),
+        (Distro("rhel", "7.9"), "", ("kernel",)),
+        (Distro("rhel", "5.11"), "", ("kernel-xen",)),
+        (Distro("centos", "6.10"), "", ("kernel",)),
+        (Distro("fedora", "41"), "", ("kernel",)),
+        (Distro("sles", "12.1"), "", ("kernel-xen",)),
+        (Distro("sles", "12.5"), "", ("kernel-default",)),
+        (Distro("suse", "11"), "", ("kernel-xen",)),
+        (Distro("opensuse-leap", "15.6", like=("suse",)), "", ("kernel-default",)),
+        (Distro("opensuse-leap", "42.1", like=("suse",)), "", ("kernel-xen",)),
+        (Distro("opensuse-tumbleweed", "20260101"), "", ("kernel-default",)),
+    ],
+)
+def test_the_package_is_the_familys(distro: Distro, repo: str, names: tuple[str, ...]) -> None:
+    facts = guest({REPO: repo}, kernels=[kernel(pv=False)], distro=distro)
+    (change,) = kinds(run("kernel", facts), InstallPackages)
+    assert change.one_of == names
+
+
+@pytest.mark.parametrize("repo", [UEK.format(0), "", "[ol9_UEKR7]\nname=x\n"])
+def test_a_repository_counts_where_it_is_enabled(repo: str) -> None:
+    facts = guest({REPO: repo}, kernels=[PVHVM], distro=Distro("ol", "9.4"))
+    assert ids(run("kernel", facts)) == ["kernel.pvhvm-only", "kernel.none"]
+
+
+def test_the_undo_knows_every_entry_that_is_there() -> None:
+    entry = "/boot/loader/entries/0123-5.14.0.conf"
+    facts = guest({entry: "title x\n"}, kernels=[PVHVM], distro=Distro("fedora", "41"))
+    (change,) = kinds(run("kernel", facts), InstallPackages)
+    assert {entry, "/boot/grub2/grubenv", "/etc/sysconfig/kernel"} <= set(change.touches)
+    assert not [path for path in change.touches if "*" in path or "apt" in path]
+
+
+def test_dpkg_learns_no_architecture_where_there_is_none() -> None:
+    facts = guest(
+        kernels=[kernel(pv=False)], distro=Distro("rhel", "6.10"), machine={"userland": "i386"}
+    )
+    (change,) = run("kernel", facts).changes()
+    assert isinstance(change, InstallPackages)
+
+
 def test_no_kernel_and_no_package_that_is_known() -> None:
-    draft = run("kernel", guest(kernels=[], distro=Distro("fedora")))
+    draft = run("kernel", guest(kernels=[], distro=Distro("void")))
     assert ids(draft) == ["kernel.none"]
     assert said(draft, "kernel.none").level is Level.ERROR
     assert draft.changes() == ()
@@ -106,3 +173,36 @@ def test_nothing_is_installed_where_something_stands_in_the_way() -> None:
     draft.say("boot.full", Level.ERROR, "full")
     step.plan(context(facts), draft)
     assert draft.changes() == ()
+
+
+@pytest.mark.parametrize(
+    ("compression", "xen", "fine"),
+    [
+        ("zstd", (4, 15), True), ("zstd", (4, 14), False), ("lz4", (4, 4), True),
+        ("lz4", (4, 3), False), ("xz", (4, 1), True), ("gzip", (3, 2), False),
+        ("unheard-of", (3, 2), True),
+    ],
+)  # fmt: skip
+def test_a_kernel_that_dom0_cannot_unpack(
+    compression: str, xen: tuple[int, int], fine: bool
+) -> None:
+    one = kernel(proof={"compression": compression})
+    facts = guest(kernels=[one], machine={"hypervisor": "Xen {}.{}.3".format(*xen)})
+    levels = {
+        name: [finding.level for finding in draft.findings if finding.id == "kernel.dom0-too-old"]
+        for name, draft in {
+            "named": run("kernel", guest(kernels=[one]), xen=xen),
+            "running": run("kernel", facts),
+            "grub unpacks": run("kernel", facts, bootloader="pvgrub"),
+            "the way back": run("kernel", facts, type="hvm", xen=xen),
+            "another dom0": run("kernel", facts, xen=(9, 9)),
+        }.items()
+    }
+    assert {name: found for name, found in levels.items() if found} == (
+        {} if fine else {"named": [Level.ERROR], "running": [Level.WARN]}
+    )
+
+
+def test_xenlinux_kernels_were_always_loaded() -> None:
+    draft = run("kernel", guest(kernels=[XENLINUX]), xen=(3, 2))
+    assert "kernel.dom0-too-old" not in ids(draft)

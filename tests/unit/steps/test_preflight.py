@@ -33,7 +33,7 @@ def test_a_plain_guest_passes() -> None:
     [
         ({"system": "freebsd13"}, "host.not-linux"),
         ({"as_root": False}, "host.not-root"),
-        ({"distro": Distro("fedora", "41", like=("rhel",))}, "distro.unknown"),
+        ({"distro": Distro("void", like=("arch",))}, "distro.unknown"),
         ({"distro": Distro("")}, "distro.unknown"),
         ({"has_proc": False}, "proc.missing"),
         ({"has_sys": False}, "sys.missing"),
@@ -47,9 +47,27 @@ def test_what_no_system_may_be(more: dict[str, object], id: str) -> None:
     assert said(draft, id).remedy
 
 
-def test_a_derivative_counts_by_id_like() -> None:
-    facts = guest(distro=Distro("raspbian", like=("debian",)))
+@pytest.mark.parametrize(
+    ("id", "like", "family"),
+    [("raspbian", ("debian",), "debian"), ("eurolinux", ("rhel", "centos", "fedora"), "redhat"),
+     ("sle-micro", ("suse",), "suse"), ("rhel", (), "redhat"), ("opensuse-leap", (), "suse")],
+)  # fmt: skip
+def test_a_derivative_counts_by_id_like(id: str, like: tuple[str, ...], family: str) -> None:
+    facts = guest(distro=Distro(id, like=like))
+    assert facts.distro.family == family
     assert run("preflight", facts).findings == []
+
+
+@pytest.mark.parametrize(
+    ("distro", "program"),
+    [("debian", "apt-get "), ("fedora", "dnf "), ("sles", "zypper ")],
+)
+def test_what_to_do_is_said_in_the_familys_words(distro: str, program: str) -> None:
+    others = {"apt", "dnf", "zypper"} - {program.split("-")[0].strip()}
+    facts = guest(distro=Distro(distro), spaces=room(boot=1))
+    remedy = said(run("preflight", facts), "boot.full").remedy
+    assert program in remedy
+    assert not [name for name in others if name in remedy]
 
 
 def test_the_evidence_is_what_os_release_says() -> None:

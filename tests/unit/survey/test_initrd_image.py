@@ -47,6 +47,38 @@ DRACUT = cpio(
 )
 
 
+NASH = cpio(
+    [
+        ("bin/nash", b"\x7fELF"),
+        ("lib/xenblk.ko", b"\x7fELF"),
+        ("lib/xennet.ko", b"\x7fELF"),
+        ("lib/ext3.ko", b"\x7fELF"),
+        (
+            "init",
+            b"#!/bin/nash\n\nmount -t proc /proc /proc\nsetquiet\necho Mounting sysfs filesystem\n"
+            b'echo "Loading xenblk.ko module"\ninsmod /lib/xenblk.ko \n'
+            b'echo "Loading xennet.ko module"\ninsmod /lib/xennet.ko \n'
+            b"insmod /lib/ext3.ko \nmkblkdevs\nresume /dev/hda2\n"
+            b"mkrootdev -t ext3 -o defaults,ro hda1\nmount /sysroot\nswitchroot\n",
+        ),
+    ]
+)
+SUSES = cpio(
+    [
+        ("lib/modules/2.6.32-5-xen/updates/xenblk.ko", b"\x7fELF"),
+        ("lib/modules/2.6.32-5-xen/updates/xennet.ko", b"\x7fELF"),
+        (
+            "config/start.sh",
+            b"[ \"$root\" ] || root='/dev/hda1'\n"
+            b"[ \"$RESOLVED_INITRD_MODULES\" ] || RESOLVED_INITRD_MODULES='ext3 xennet xenblk'\n",
+        ),
+        ("config/resume.kernel.sh", b"[ \"$resumedev\" ] || resumedev='/dev/hda2'\n"),
+        ("init", b"#!/bin/bash\n. /run_all.sh\n"),
+        ("run_all.sh", b"modprobe $module\n"),
+    ]
+)
+
+
 def prove(tmp_path: Path, image: bytes) -> InitrdProof:
     path = tmp_path / "initrd"
     path.write_bytes(image)
@@ -82,6 +114,38 @@ def test_dracut(tmp_path: Path) -> None:
     assert proof.resume == "UUID=77"
     assert proof.versions == ("6.12.1",)
     assert proof.modules == {"xen_blkfront"}
+
+
+def test_red_hats_mkinitrd(tmp_path: Path) -> None:
+    proof = prove(tmp_path, compress(NASH, "gzip"))
+    assert (proof.kind, proof.problem) == ("mkinitrd", "")
+    assert proof.preload == ("xenblk", "xennet", "ext3")
+    assert proof.modules >= {"xenblk", "xennet"}
+    assert proof.versions == ()
+    assert proof.resume == "/dev/hda2"
+
+
+def test_suses_mkinitrd(tmp_path: Path) -> None:
+    proof = prove(tmp_path, compress(SUSES, "gzip"))
+    assert (proof.kind, proof.problem) == ("mkinitrd", "")
+    assert proof.preload == ("ext3", "xennet", "xenblk")
+    assert proof.versions == ("2.6.32-5-xen",)
+    assert proof.resume == "/dev/hda2"
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("insmod /lib/xen-blkfront.ko option=1", ("xen_blkfront",)),
+        ("  modprobe -q xenblk", ("xenblk",)),
+        ("modprobe $module", ()),
+        ("# insmod /lib/x.ko", ()),
+        ("echo insmod x", ()),
+    ],
+)
+def test_what_an_init_script_loads(tmp_path: Path, line: str, names: tuple[str, ...]) -> None:
+    image = cpio([("init", f"#!/bin/nash\n{line}\n".encode())])
+    assert prove(tmp_path, image).preload == names
 
 
 @pytest.mark.parametrize("first", COMPRESSIONS)

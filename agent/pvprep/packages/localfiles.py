@@ -1,0 +1,25 @@
+"""Package files from outside, put where a package manager finds them in a tree."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+
+from ..errors import PvprepError
+from ..guest import Guest
+
+_PLACE = "/run/pvprep-packages"  # a tree's own /run is covered while pvprep works on it
+
+
+def inside(guest: Guest, files: Sequence[str]) -> list[str]:
+    """The files' paths inside the guest; copies in a tree, gone with the namespace."""
+    for file in files:
+        if not os.path.isfile(file):
+            raise PvprepError(f"{file}: no such package file")
+    if guest.running or not files:
+        return [os.path.abspath(file) for file in files]
+    os.makedirs(guest.host(_PLACE), exist_ok=True)
+    for file in files:
+        shutil.copy(file, guest.host(_PLACE))
+    return [f"{_PLACE}/{os.path.basename(file)}" for file in files]

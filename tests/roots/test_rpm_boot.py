@@ -1,0 +1,197 @@
+"""Initrd and boot loader of a guest that rpm manages: converted, its next kernel, and the way back.
+
+rpm, dnf, dracut, kernel-install and GRUB's scripts are real; grubby's share of kernel-install is a
+stand-in (see tests/guests/rpmprofiles.py).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.guests import chroot, images, roots, rpminstalled, rpmprofiles, rpmroots
+from tests.guests.rpmprofiles import RpmProfile
+from tests.roots import disks, snapshot, trees
+from tests.roots.runs import Result, has_driver, inside, names, pvprep, restored
+from tests.roots.test_inside import Inside
+from tests.unit.pygrub_cases import real
+
+pytestmark = pytest.mark.roots
+
+OLD, NEW = rpmprofiles.PV.release, rpmprofiles.PV_UPDATE.release
+GUESTS = {"el9": rpmprofiles.EL9_PV, "el8": rpmprofiles.EL8_PV, "menu": rpmprofiles.EL9_PV_MENU}
+CONSOLES = "console=tty0 console=hvc0"
+GRUB_CFG = "boot/grub2/grub.cfg"
+
+
+@dataclass(frozen=True)
+class Story:
+    """What came of one guest, from first to last."""
+
+    profile: RpmProfile
+    before: str  # what pygrub takes of the guest as installed
+    prepared: Result
+    converted: Mapping[str, str]
+    drivers: set[str]
+    preload: str
+    check: Result
+    again: Result
+    changed_by_second: list[str]
+    real: disks.Taken
+    promised: disks.Taken
+    rolled_back: Result
+    left: list[str]
+
+
+@pytest.fixture(scope="module", params=GUESTS)
+def story(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Story]:
+    profile = GUESTS[request.param]
+    with trees.in_memory(tmp_path_factory.mktemp(request.param) / "memory") as work:
+        yield _tell(profile, work)
+
+
+def _tell(profile: RpmProfile, work: Path) -> Story:
+    root = work / "root"
+    roots.unpack(rpmroots.build(profile), root)
+    before, taken = snapshot.take(root), _taken(root)
+    prepared = pvprep(root)
+    assert prepared.status == 0, prepared.err
+    initrd = f"/boot/initramfs-{OLD}.img"
+    drivers = names(root, "lsinitrd", initrd)
+    preload = inside(root, "lsinitrd", "-f", "etc/cmdline.d/20-force_drivers.conf", initrd)
+    check = pvprep(root, "check", "--json")
+    converted = snapshot.take(root)
+    again = pvprep(root)
+    changed_by_second = snapshot.differences(converted, snapshot.take(root))
+    found, promised = disks.taken(root, work / "disk"), disks.promised(root, check.json["pygrub"])
+    texts = _texts(root)
+    rolled_back = pvprep(root, "rollback", "--verify")
+    return Story(
+        profile, taken, prepared, texts, drivers, preload, check, again, changed_by_second, found,
+        promised, rolled_back, restored(before, root),
+    )  # fmt: skip
+
+
+def _taken(root: Path) -> str:
+    """The kernel that the real pygrub takes of the menu."""
+    menu = (root / GRUB_CFG).read_bytes()
+    return real.choose(real.load(), {f"/{GRUB_CFG}": menu}).kernel
+
+
+def _texts(root: Path) -> dict[str, str]:
+    paths = [GRUB_CFG, "etc/default/grub", "etc/kernel/cmdline", "boot/grub2/grubenv"]
+    paths += [str(path.relative_to(root)) for path in (root / "boot/loader/entries").glob("*.conf")]
+    return {path: (root / path).read_text() for path in paths if (root / path).exists()}
+
+
+def test_pygrub_reads_no_bls(story: Story) -> None:
+    menu = story.profile.boot == "menu"
+    assert story.before == (f"/boot/vmlinuz-{OLD}" if menu else "")
+
+
+def test_the_real_pygrub_takes_what_was_said(story: Story) -> None:
+    assert story.real == story.promised
+    assert "root=/dev/xvda1" in story.real.args
+    assert story.real.args.endswith(CONSOLES)
+    assert "quiet" in story.real.args
+
+
+def test_its_initrd_has_the_drivers_first(story: Story) -> None:
+    assert has_driver(story.drivers, "xen-blkfront")
+    assert has_driver(story.drivers, "xen-netfront")
+    assert story.preload.split() == ["rd.driver.pre=xen-blkfront", "rd.driver.pre=xen-netfront"]
+
+
+def test_all_that_arguments_are_made_from_is_in_step(story: Story) -> None:
+    made_from = [story.converted["etc/kernel/cmdline"]]
+    if story.profile.boot != "menu":
+        made_from += [text for path, text in story.converted.items() if path.endswith(".conf")]
+        assert len(made_from) == 2
+    assert not any("/dev/sda" in text for text in made_from)
+    if story.profile.boot == "kernelopts":
+        environment = story.converted["boot/grub2/grubenv"]
+        assert len(environment) == 1024
+        assert "kernelopts=root=/dev/xvda1 " in environment and CONSOLES in environment
+    assert "\nGRUB_ENABLE_BLSCFG=false" in story.converted["etc/default/grub"]
+
+
+def test_it_is_ready_and_a_second_time_nothing_is_done(story: Story) -> None:
+    assert story.check.status == 0, story.check.err
+    assert story.check.json["ready"]
+    assert (story.again.status, story.again.out) == (0, "")
+    assert story.changed_by_second == []
+
+
+def test_the_way_back_is_exact(story: Story) -> None:
+    assert story.rolled_back.status == 0, story.rolled_back.err
+    assert story.left == []
+
+
+@pytest.mark.parametrize("name", ["el9", "el8"])
+def test_the_next_kernel_is_the_one_that_pygrub_takes(name: str, tmp_path: Path) -> None:
+    with trees.in_memory(tmp_path / "memory") as work:
+        root = work / "root"
+        roots.unpack(rpmroots.build(GUESTS[name]), root)
+        # As tuned writes it, each time: two `=`, and pygrub would give up on the file.
+        tuned = root / "etc/grub.d/01_tuned"
+        tuned.write_text("#!/bin/sh\necho 'set tuned_params=\"skew_tick=1\"'\n")
+        tuned.chmod(0o755)
+        prepared = pvprep(root)
+        assert prepared.status == 0, prepared.err
+        assert _taken(root) == f"/boot/vmlinuz-{OLD}"
+        _install(root, NEW)
+        taken = disks.taken(root, work / "disk")
+        assert taken.kernel == (root / f"boot/vmlinuz-{NEW}").read_bytes()
+        assert taken.initrd == (root / f"boot/initramfs-{NEW}.img").read_bytes()
+        assert "root=/dev/xvda1" in taken.args and taken.args.rstrip().endswith(CONSOLES)
+        check = pvprep(root, "check", "--json")
+        assert check.status == 0, check.json["findings"]
+        assert check.json["ready"], check.json["changes"]
+
+
+def _install(root: Path, release: str) -> None:
+    """dnf installs a kernel on the running guest, whose GRUB knows its disk."""
+    with tempfile.NamedTemporaryFile("w", suffix=".sh") as probe:
+        probe.write(rpminstalled.GRUB_PROBE)
+        probe.flush()
+        Path(probe.name).chmod(0o755)
+        stand_in = (probe.name, "/usr/sbin/grub2-probe")
+        version = release.rpartition(".")[0]
+        chroot.run(root, ["dnf", "-y", "install", f"kernel-{version}"], stand_in=stand_in)
+
+
+@pytest.fixture
+def installing(tmp_path: Path) -> Iterator[Inside]:
+    """As a kickstart's %post finds the new system: in a chroot, on its disk."""
+    tree, disk, root = tmp_path / "tree", tmp_path / "disk", tmp_path / "mounted"
+    roots.unpack(rpmroots.build(rpmprofiles.EL9_PV), tree)
+    images.mbr(tree, disk, root_mib=1500, swap_mib=16)
+    roots.remove(tree)
+    root.mkdir()
+    subprocess.run(["mount", "-o", f"loop,offset={images.MIB}", disk, root], check=True)
+    try:
+        yield Inside(root, tmp_path)
+    finally:
+        subprocess.run(["umount", "--lazy", root], check=True)
+        disk.unlink()
+
+
+def test_in_the_chroot_of_an_installation(installing: Inside) -> None:
+    root = installing.root
+    before = snapshot.take(root)
+    done = installing.run("--emit-config")
+    assert done.status == 0, done.err
+    assert 'bootloader = "pygrub"' in done.out
+    assert _taken(root) == f"/boot/vmlinuz-{OLD}"
+    found = names(root, "lsinitrd", f"/boot/initramfs-{OLD}.img")
+    assert has_driver(found, "xen-blkfront") and has_driver(found, "xen-netfront")
+    assert installing.run("check").status == 0
+    assert installing.run("rollback").status == 0
+    left = [line for line in restored(before, root) if not line.startswith("/var/log")]
+    assert left == []
