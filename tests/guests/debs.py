@@ -16,7 +16,7 @@ def build() -> Path:
 
 def build_rpm() -> Path:
     """Build the rpm package in the same way; its source package lies in build/rpm/SRPMS."""
-    return _make("rpm", "pvprep-*.noarch.rpm")
+    return _make("rpm", "pvprep-[0-9]*.noarch.rpm")
 
 
 def _make(target: str, file: str) -> Path:

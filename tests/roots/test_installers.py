@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import stat
 import subprocess
 import sys
 import xml.etree.ElementTree
@@ -16,7 +18,7 @@ from typing import Any
 import pytest
 from pykickstart.parser import KickstartParser
 from pykickstart.version import makeVersion
-from tests.guests import debs, profiles, roots
+from tests.guests import chroot, debs, profiles, roots, rpmprofiles, rpmroots
 from tests.roots import deb, disks
 from tests.roots.installer import CMDLINE, Installer
 from tests.roots.runs import has_driver, names, version
@@ -112,18 +114,17 @@ def check_prepared(installer: Installer, initrd: str, lister: str) -> None:
     assert kernel != os.uname().release
     found = names(root, lister, initrd.format(kernel))
     assert has_driver(found, "xen-blkfront") and has_driver(found, "xen-netfront")
-    # Nothing is started, and nothing is the installer's.
+    # It is enabled and not started, nothing else is either, and nothing is the installer's.
+    assert (root / "etc/systemd/system/multi-user.target.wants/pvprep-boot.service").is_symlink()
     assert installer.services == []
     for word in (*CMDLINE.split(), "of-the-installer"):
-        places = [root / "etc", root / "boot/grub", root / CONFIG]
+        places = [root / "etc", *root.glob("boot/grub*/grub.cfg"), root / CONFIG]
         assert subprocess.run(["grep", "-rlF", word, *places]).returncode == 1, word
 
 
 def test_preseed_prepares_the_new_system(debian: Installer) -> None:
     assert debian.run(late_command(), DEBCONF) == 0
     check_prepared(debian, "/boot/initrd.img-{}", "lsinitramfs")
-    link = "etc/systemd/system/multi-user.target.wants/pvprep-boot.service"
-    assert (debian.root / link).is_symlink()
 
 
 def test_autoinstall_does_so_too(debian: Installer) -> None:
@@ -146,3 +147,60 @@ def test_a_failure_is_the_installers_to_see(debian: Installer) -> None:
     assert all(statuses) and len(statuses) == 2
     assert "kernel" in (root / LOG).read_text()
     assert not (root / CONFIG).exists()
+
+
+@pytest.fixture(scope="module")
+def enterprise(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installer]:
+    """The stand-in for an Enterprise Linux, just installed, pvprep with it."""
+    work = tmp_path_factory.mktemp("enterprise")
+    tree = work / "tree"
+    roots.unpack(rpmroots.build(rpmprofiles.EL9_PV), tree)
+    package = debs.build_rpm()
+    shutil.copy(package, tree / "tmp")
+    chroot.run(tree, ["dnf", "-q", "-y", "install", f"/tmp/{package.name}"])
+    # Of SELinux' policy only that it is there.
+    (tree / "etc/selinux/targeted/contexts").mkdir(parents=True)
+    with disks.mounted(tree, work) as root:
+        yield Installer(root, work / "installer")
+
+
+def run_kickstart(installer: Installer) -> int:
+    """As anaconda does; with --erroronfail it gives up over another status than 0."""
+    (post,) = kickstart().scripts
+    return installer.script("tmp/ks-script-x1y2z3", post.script, post.logfile)
+
+
+def run_autoyast(installer: Installer) -> int:
+    """As YaST does."""
+    (source,) = autoyast().iter(f"{YAST}source")
+    return installer.script("var/adm/autoinstall/scripts/pvprep.sh", source.text)
+
+
+def test_kickstart_prepares_the_new_system(enterprise: Installer) -> None:
+    assert run_kickstart(enterprise) == 0, (enterprise.root / LOG).read_text()
+    check_prepared(enterprise, "/boot/initramfs-{}.img", "lsinitrd")
+    assert (enterprise.root / ".autorelabel").exists()
+    assert "the first boot labels all files anew" in (enterprise.root / LOG).read_text()
+    keyfile = enterprise.root / "etc/NetworkManager/system-connections/ens3.nmconnection"
+    assert stat.S_IMODE(keyfile.stat().st_mode) == 0o600
+    assert "interface-name=ens3" in keyfile.read_text()
+
+
+def test_autoyast_does_so_too(enterprise: Installer) -> None:
+    (enterprise.root / CONFIG).unlink(missing_ok=True)
+    assert run_autoyast(enterprise) == 0, (enterprise.root / LOG).read_text()
+    check_prepared(enterprise, "/boot/initramfs-{}.img", "lsinitrd")
+
+
+def test_a_failure_is_anacondas_to_see(enterprise: Installer) -> None:
+    root = enterprise.root
+    for place in (LOG, CONFIG):
+        (root / place).unlink(missing_ok=True)
+    for image in (root / "boot").glob("vmlinuz-*"):
+        image.unlink()
+    for repo in (root / "etc/yum.repos.d").iterdir():
+        repo.unlink()
+    for run in (run_kickstart, run_autoyast):
+        assert run(enterprise) != 0
+        assert "kernel" in (root / LOG).read_text()
+        assert not (root / CONFIG).exists()

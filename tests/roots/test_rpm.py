@@ -39,11 +39,17 @@ def package() -> Path:
     return debs.build_rpm()
 
 
+def dom0(package: Path) -> Path:
+    """The package for dom0, built with the other."""
+    return package.with_name(package.name.replace("pvprep-", "pvprep-dom0-"))
+
+
 @pytest.fixture(scope="module")
 def content(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package's files, unpacked."""
+    """The files of both packages, unpacked."""
     tree = tmp_path_factory.mktemp("content")
-    said("sh", "-c", 'cd "$1" && rpm2cpio "$2" | cpio -idm --quiet', "sh", tree, package)
+    for file in (package, dom0(package)):
+        said("sh", "-c", 'cd "$1" && rpm2cpio "$2" | cpio -idm --quiet', "sh", tree, file)
     return tree
 
 
@@ -51,7 +57,7 @@ def test_rpmlint_has_nothing_to_say(package: Path) -> None:
     (source,) = (debs.TOP / "build/rpm/SRPMS").glob("*.src.rpm")
     directory = debs.TOP / "packaging/rpm"
     config = directory / "rpmlint.toml"
-    told = said("rpmlint", "-c", config, package, source, directory / "pvprep.spec")
+    told = said("rpmlint", "-c", config, package, dom0(package), source, directory / "pvprep.spec")
     assert " 0 errors, 0 warnings, 0 badness;" in told
 
 
@@ -71,19 +77,22 @@ def test_it_asks_for_what_it_uses(package: Path) -> None:
 
 
 def test_it_ships_every_module_and_what_goes_with_them(content: Path) -> None:
-    agent = debs.TOP / "agent/pvprep"
-    wanted = {path.relative_to(agent) for path in agent.rglob("*") if path.suffix != ".pyc"}
-    there = content / "usr/share/pvprep/pvprep"
-    assert {path for path in wanted if "__pycache__" not in path.parts} == {
-        path.relative_to(there) for path in there.rglob("*")
-    }
+    for name in ("pvprep", "pvprep_dom0"):
+        agent = debs.TOP / "agent" / name
+        wanted = {path.relative_to(agent) for path in agent.rglob("*") if path.suffix != ".pyc"}
+        there = content / "usr/share" / name.replace("_", "-") / name
+        assert {path for path in wanted if "__pycache__" not in path.parts} == {
+            path.relative_to(there) for path in there.rglob("*")
+        }
     examples = {path.name for path in (content / "usr/share/doc").rglob("examples/*")}
     assert examples == {
         "autoinstall.yaml", "autoyast.xml", "cloud-init.cfg", "kickstart.ks", "preseed.cfg",
     }  # fmt: skip
     for path in (
         "usr/share/bash-completion/completions/pvprep", "usr/share/zsh/site-functions/_pvprep",
+        "usr/share/bash-completion/completions/pvprep-dom0", "etc/pvprep-dom0/policy.conf",
         "usr/lib/systemd/system/pvprep-boot.service", "usr/share/man/man8/pvprep.8.gz",
+        "usr/share/zsh/site-functions/_pvprep-dom0", "usr/share/man/man8/pvprep-dom0.8.gz",
     ):  # fmt: skip
         assert (content / path).is_file()
     assert list((content / "usr/share/licenses").rglob("COPYING"))
@@ -113,8 +122,10 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def installed(package: Path, bare: Path) -> Path:
     """The root with the package, as a person would install it."""
-    shutil.copy(package, bare / "tmp")
-    chroot.run(bare, [*_DNF, "install", f"/tmp/{package.name}"])
+    files = [package, dom0(package)]
+    for file in files:
+        shutil.copy(file, bare / "tmp")
+    chroot.run(bare, [*_DNF, "install", *(f"/tmp/{file.name}" for file in files)])
     return bare
 
 
@@ -122,7 +133,9 @@ def test_commands_in_the_root(installed: Path) -> None:
     assert chroot.run(installed, ["pvprep", "--version"]) == f"pvprep {__version__}\n"
     assert chroot.run(installed, ["pvprep", "--help"]).startswith("usage: pvprep ")
     assert chroot.run(installed, ["pvprep", "explain", "kernel"]).startswith("kernel\n\n")
-    assert chroot.run(installed, ["rpm", "-V", "pvprep"]) == ""
+    dom0 = chroot.run(installed, ["pvprep-dom0", "--version"])
+    assert dom0 == f"pvprep-dom0 {__version__}\n"
+    assert chroot.run(installed, ["rpm", "-V", "pvprep", "pvprep-dom0"]) == ""
 
 
 def test_its_manual_can_be_read(installed: Path) -> None:
@@ -153,7 +166,7 @@ def test_an_upgrade_leaves_nothing_of_the_old_one(
     top = [f"_topdir {tmp_path}", f"_sourcedir {debs.TOP}/build/rpm"]
     define = [word for line in top for word in ("--define", line)]
     said("rpmbuild", "-bb", "--nodeps", *define, later, HOME=str(tmp_path))
-    (newer,) = tmp_path.rglob("*.noarch.rpm")
+    (newer,) = tmp_path.rglob("pvprep-[0-9]*.noarch.rpm")
     shutil.copy(newer, installed / "tmp")
     (installed / "usr/share/pvprep/pvprep/__pycache__/gone.cpython-311.pyc").touch()
     chroot.run(installed, [*_DNF, "install", f"/tmp/{newer.name}"])
@@ -168,7 +181,7 @@ def test_what_is_erased_is_gone_but_for_the_journal(installed: Path) -> None:
     for file in kept:
         file.parent.mkdir(exist_ok=True)
         file.touch()
-    chroot.run(installed, [*_DNF, "remove", "pvprep"])
+    chroot.run(installed, [*_DNF, "remove", "pvprep", "pvprep-dom0"])
     for file in (installed / "tmp").glob("*.rpm"):
         file.unlink()
     assert set(installed.rglob("*pvprep*")) == {file.parent for file in kept}
