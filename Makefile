@@ -78,7 +78,7 @@ $(RPM): $(SHIPPED) | build/test.packages
 	    --transform 's,^,pvprep-$(VERSION)/,' $(SHIPPED)
 	env PATH=$(SYSTEM_PATH) rpmbuild -ba --nodeps --define '_topdir $(CURDIR)/build/rpm' \
 	    --define '_sourcedir $(CURDIR)/build/rpm' packaging/rpm/pvprep.spec
-	cp build/rpm/RPMS/noarch/$(notdir $(RPM)) $@
+	cp build/rpm/RPMS/noarch/*.rpm build/
 
 DEMO := build/demo
 DEMO_CONFIG := build/bifit.cfg
