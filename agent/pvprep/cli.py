@@ -111,7 +111,7 @@ def _add_config(group: Any) -> None:
     )  # fmt: skip
     group.add_argument(
         "--to-xenstore", action="store_true",
-        help="leave it in xenstore, where `pvprep-dom0 fetch` finds it, instead of on stdout",
+        help="leave it in xenstore, for pvprep-dom0 fetch, instead of writing it to stdout",
     )  # fmt: skip
     group.add_argument("--name", default="", help="name of the domain (default: the host name)")
     group.add_argument("--bridge", default="", help="bridge in dom0 (default: dom0's own)")
@@ -261,9 +261,9 @@ def _finish(args: argparse.Namespace, guest: Guest, plan: Plan, screen: Screen) 
     back = _way_back(args)
     wanted = args.emit_config or args.verb == "config" or args.json or args.to_xenstore
     config = _config(plan) if wanted and (ready or back) else ""
-    if plan.ready:
-        screen.verified(plan)
     if not back:
+        if plan.ready:
+            screen.verified(plan)
         screen.ending(plan, args.verb, args.dry_run)
     if config:
         _deliver(args, guest, config, screen)

@@ -25,7 +25,7 @@ PAYLOAD_MAX = 4096  # XENSTORE_PAYLOAD_MAX
 
 # struct xsd_sockmsg: type, req_id, tx_id, len; and some of enum xsd_sockmsg_type.
 _HEADER = struct.Struct("=IIII")
-_DIRECTORY, _READ, _WRITE, _RM, _WATCH_EVENT, _ERROR = 1, 2, 11, 13, 15, 16
+_DIRECTORY, _READ, _WRITE, _RM, _ERROR = 1, 2, 11, 13, 16
 
 
 class Refused(PvprepError):
@@ -115,7 +115,7 @@ class Xenbus:
             if length > PAYLOAD_MAX:
                 raise _broken("an answer that is too long")
             body = self._receive(length, end)
-            if answer != _WATCH_EVENT and number == self._number:
+            if number == self._number:  # events of watches have 0
                 break
         if answer == _ERROR:
             raise Refused(path, body.rstrip(b"\0").decode("ascii", "replace"))

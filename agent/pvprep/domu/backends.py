@@ -8,12 +8,12 @@ tools/python/xen/xend/server/blkif.py of Xen 4.4.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..devicenames import vdev_of
 from ..facts import BlockBackend, Disk, NetBackend
-from . import model
+from . import model, quote
 
 # What stands before the path in `params`, in libxl's words and blktap's.
 _FORMATS = {"aio": "raw", **{name: name for name in model.FORMATS}}
@@ -37,16 +37,12 @@ def vdev(backend: BlockBackend) -> str:
     return "" if name[-1:].isdigit() else name
 
 
-def drives(backends: Sequence[BlockBackend]) -> tuple[BlockBackend, ...]:
-    """The CD-ROM drives among them."""
-    return tuple(one for one in backends if one.device_type == "cdrom")
-
-
 def join(disks: Sequence[Disk], backends: Sequence[BlockBackend]) -> Mapping[str, BlockBackend]:
     """The backend of each of the guest's disks, by the disk's name, as far as it is certain.
 
-    Linux' frontend calls hda and xvda both xvda. Names of emulated controllers (sda ...) count what
-    they have: they follow in order, if there are as many on both sides and of one kind.
+    Linux' frontend calls hda and xvda both xvda. Other names (sda ...) are of emulated controllers,
+    which count what they have: they follow in order, if there are as many on both sides and all on
+    one controller. So do xvd names that are off by some letters (Red Hat 6).
     """
     left = sorted(
         (one for one in backends if vdev(one) and one.device_type != "cdrom"),
@@ -61,11 +57,18 @@ def join(disks: Sequence[Disk], backends: Sequence[BlockBackend]) -> Mapping[str
                 left.remove(match)
                 break
     rest = [disk for disk in disks if disk.name not in found]
-    kinds = {"sd" if vdev(one).startswith("sd") else "hd" for one in left}
-    if len(rest) == len(left) and len(kinds) == 1:
+    if not any(disk.name.startswith("xvd") for disk in rest):
+        left = [one for one in left if emulated(vdev(one))]
+    scsi = {vdev(one).startswith("sd") for one in left}
+    if len(rest) == len(left) and len(scsi) == 1:
         found.update((disk.name, one) for disk, one in zip(rest, left))
     sizes = {disk.name: disk.size for disk in disks}
     return {name: one for name, one in found.items() if _same(sizes[name], one.size)}
+
+
+def emulated(name: str) -> bool:
+    """Whether an HVM domain has an emulated disk for this vdev: IDE has room for four."""
+    return name.startswith("sd") or re.fullmatch("(xvd|hd)[a-d]", name) is not None
 
 
 def _place(name: str) -> tuple[int, str, str]:
@@ -92,7 +95,8 @@ def served(backend: BlockBackend) -> Served:
         path = f"/dev/{path}"  # as xend and libxl take it
     if not path:
         return Served(None, words="xenstore does not tell the guest what it is in dom0")
-    if not model.is_plain_path(path) or backend.type not in ("phy", "file", "tap", "qdisk", ""):
+    plain = model.is_plain_path(path) and quote.fits(path)
+    if not plain or backend.type not in ("phy", "file", "tap", "qdisk", ""):
         return Served(None, words=f"in xenstore it is {said}")
     return Served(path, _FORMATS[kind], _abroad(backend.backend))
 
@@ -108,11 +112,20 @@ def rate(backend: NetBackend) -> str:
     return f"{per_second}B/s@{interval}us" if per_second < 2**32 else ""
 
 
-def wiring(backend: NetBackend) -> str:
+def bridge(backend: NetBackend) -> str:
+    """Its bridge, "" where that is not known or cannot be."""
+    return backend.bridge if model.is_bridge(backend.bridge) else ""
+
+
+def wiring(backend: NetBackend) -> Iterator[str]:
     """What a configuration made by pvprep does not say of an interface, but dom0's does."""
     script = backend.script.rpartition("/")[2]
-    words = [] if script in _SCRIPTS else [f"dom0 sets it up by the script {script}"]
-    return ", ".join([*words, *filter(None, [_abroad(backend.backend)])])
+    if script not in _SCRIPTS:
+        yield f"dom0 sets it up by the script {script}"
+    if backend.bridge != bridge(backend):
+        yield f"in xenstore its bridge is {backend.bridge}"
+    if _abroad(backend.backend):
+        yield _abroad(backend.backend)
 
 
 def _abroad(path: str) -> str:

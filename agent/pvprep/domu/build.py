@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from ..context import Context
 from ..devicenames import vdev_names
 from ..facts import BlockBackend, Disk, Nic, Xenstore
 from ..pygrub import Pick
+from ..steps.kernel import SINCE
 from . import backends
 from .model import Boot, DomU, Vbd, Vif, safe_name
 from .releases import knows
 
 # The drivers of the network cards that Xen can emulate, and what xl calls the cards.
 MODELS = {"e1000": "e1000", "8139cp": "rtl8139", "8139too": "rtl8139"}
-# Letters of an emulated IDE controller; what has others is not emulated.
-IDE = "abcd"
 
 
 def from_context(context: Context, pick: Pick | None) -> DomU:
@@ -59,11 +58,11 @@ def _vifs(context: Context) -> Iterator[Vif]:
     for mac in options.macs or dict.fromkeys([*nics, *filter(None, known)]):
         nic, backend = nics.get(mac, Nic("", mac)), known.get(mac)
         words = [f"{nic.name} in the guest"] if nic.name else []
-        words += [backends.wiring(backend)] if backend else []
+        words += backends.wiring(backend) if backend else []
         yield Vif(
             mac,
-            options.bridge or (backend.bridge if backend else ""),
-            ", ".join(filter(None, words)),
+            options.bridge or (backends.bridge(backend) if backend else ""),
+            ", ".join(words),
             rate=backends.rate(backend) if backend else "",
             model=MODELS.get(nic.driver, "") if options.type == "hvm" else "",
         )
@@ -76,26 +75,23 @@ def _disks(context: Context) -> list[Vbd]:
     disks = [disk for disk in context.facts.disks if disk.name in vdevs]
     found = backends.join(disks, store.disks)
     made = [_vbd(context, vdevs[disk.name], disk, found.get(disk.name)) for disk in disks]
+    taken = {disk.letters for disk in made}
     if len(found) == len(disks):  # else it is not certain which the others are either
         rest = [one for one in store.disks if one not in found.values()]
-        made += _unseen(rest, {disk.letters for disk in made})
+        for backend in rest:
+            if backends.vdev(backend) and backends.served(backend).target:
+                made.append(_unseen(backend, _free(backends.vdev(backend), taken)))
+                taken.add(made[-1].letters)
     target = context.options.disk_backends.get("xvda")
     return made or [Vbd("xvda", target=target, comment="the guest's configuration names none")]
 
 
-def _unseen(rest: Sequence[BlockBackend], taken: set[str]) -> Iterator[Vbd]:
-    """What the HVM domain has besides: a CD, or a disk that it saw no emulated one of."""
-    for backend in rest:
-        name, here = backends.vdev(backend), backends.served(backend)
-        if not name or not here.target:
-            continue
-        what = "a CD" if backend.device_type == "cdrom" else "a disk that the guest did not see"
-        vbd = Vbd(
-            _free(name, taken), here.target, here.format, _access(backend),
-            comment=f"{what}, {name} of the HVM domain",
-        )  # fmt: skip
-        taken.add(vbd.letters)
-        yield vbd
+def _unseen(backend: BlockBackend, vdev: str) -> Vbd:
+    """What the HVM domain has besides: a CD, or a disk that it has no emulated one for."""
+    here = backends.served(backend)
+    what = "a CD" if backend.device_type == "cdrom" else "a disk that the guest did not see"
+    words = f"{what}, {backends.vdev(backend)} of the HVM domain"
+    return Vbd(vdev, here.target, here.format, _access(backend), comment=words)
 
 
 def _free(name: str, taken: set[str]) -> str:
@@ -111,20 +107,23 @@ def _hvm_disks(context: Context) -> Iterator[Vbd]:
     store = context.facts.xenstore or Xenstore()
     disks = [disk for disk in context.facts.disks if disk.name in context.devices.vdevs]
     found = backends.join(disks, store.disks)
-    cds = {backends.vdev(one): one for one in backends.drives(store.disks) if backends.vdev(one)}
-    taken = {*map(backends.vdev, found.values()), *cds}
+    rest = [one for one in store.disks if one not in found.values() and backends.vdev(one)]
+    taken = {*map(backends.vdev, store.disks)}
     free = (name for name in vdev_names("hd") if name not in taken)
     for disk in disks:
         backend = found.get(disk.name)
         vdev = backends.vdev(backend) if backend else next(free)
-        if vdev.startswith("hd") and vdev[2:] not in IDE:
-            vdev = f"xvd{vdev[2:]}"
+        if not backends.emulated(vdev):
+            vdev = f"xvd{vdev[-1]}"
         yield _vbd(context, vdev, disk, backend)
-    for vdev, cd in cds.items():
-        yield Vbd(
-            vdev, backends.served(cd).target or "", access="r", cdrom=True,
-            comment="a CD-ROM drive",
-        )  # fmt: skip
+    for backend in rest:
+        if backend.device_type == "cdrom":
+            medium = backends.served(backend).target or ""
+            yield Vbd(
+                backends.vdev(backend), medium, access="r", comment="a CD-ROM drive", cdrom=True
+            )
+        elif len(found) == len(disks) and backends.served(backend).target:
+            yield _unseen(backend, backends.vdev(backend))
 
 
 def _vbd(context: Context, vdev: str, disk: Disk, backend: BlockBackend | None) -> Vbd:
@@ -173,6 +172,8 @@ def _notes(context: Context, pick: Pick | None) -> Iterator[str]:
     options, store, target = context.options, context.facts.xenstore or Xenstore(), context.target
     if store.problem:
         yield f"xenstore could not be asked: {store.problem}"
+    if store.name and not options.name and store.name != safe_name(store.name):
+        yield f"in dom0 it is called {store.name}, which pvprep writes in no configuration"
     if options.type == "hvm":
         return
     if target and target.proof.pvh and options.type == "pv" and knows(options.xen, "pvh"):
@@ -180,8 +181,8 @@ def _notes(context: Context, pick: Pick | None) -> Iterator[str]:
     if pick and options.bootloader == "pygrub":
         yield f"pygrub takes {pick.kernel}, {pick.initrd}, {pick.args}"
     if target and target.proof.compression in ("lz4", "zstd"):
-        since = {"lz4": "4.4", "zstd": "4.15"}[target.proof.compression]
-        yield f"the kernel is packed with {target.proof.compression}: Xen {since} or later"
-    for drive in backends.drives(store.disks):
-        if not backends.served(drive).target:
+        packed = target.proof.compression
+        yield f"the kernel is packed with {packed}: Xen {SINCE[packed]} or later"
+    for drive in store.disks:
+        if drive.device_type == "cdrom" and not backends.served(drive).target:
             yield f"{backends.vdev(drive)}, a CD-ROM drive without a medium, is left out"

@@ -68,6 +68,11 @@ def is_plain_path(path: str) -> bool:
     return path.startswith("/") and path != "/" and not path.endswith(",")
 
 
+def is_bridge(name: str) -> bool:
+    """Whether it can be the name of a bridge in dom0."""
+    return _BRIDGE.fullmatch(name) is not None
+
+
 def _dom0_path(path: str, what: str) -> None:
     if not is_plain_path(path):
         raise UsageError(
@@ -104,7 +109,7 @@ class Vif:
                 "Give the interface an address of its own.",
                 Exit.NOT_READY,
             )
-        if self.bridge and not _BRIDGE.fullmatch(self.bridge):
+        if self.bridge and not is_bridge(self.bridge):
             raise UsageError(
                 f"{self.bridge!a} is not the name of a bridge",
                 "See `ip link show type bridge` in dom0.",

@@ -33,13 +33,22 @@ def check(text: str, what: str) -> str:
 
     what: its name for the message. Tabs and bytes that are not UTF-8 are allowed.
     """
-    for char in text:
-        if _hidden(char) and char != "\t" and not _raw_byte(char):
-            raise PvprepError(
-                f"{what} holds the invisible character U+{ord(char):04X}: {text!a}",
-                "A configuration of xl cannot hold it safely; give the value without it.",
-            )
+    wrong = next((char for char in text if not _fits(char)), None)
+    if wrong is not None:
+        raise PvprepError(
+            f"{what} holds the invisible character U+{ord(wrong):04X}: {text!a}",
+            "A configuration of xl cannot hold it safely; give the value without it.",
+        )
     return text
+
+
+def fits(text: str) -> bool:
+    """Whether `check` gives the text back."""
+    return all(map(_fits, text))
+
+
+def _fits(char: str) -> bool:
+    return not _hidden(char) or char == "\t" or _raw_byte(char)
 
 
 def quote(text: str) -> str:

@@ -63,6 +63,8 @@ def check(domu: DomU, form: str, xen: Optional[Release]) -> None:
             "XenServer and XCP-ng run converted guests as pv or pvshim; the way back to HVM stands "
             "in that script.",
         )
+    if form == "xm" and domu.uefi:
+        raise UsageError("xm has no UEFI for HVM guests", "Use `--format xl`.")
     if form == "libvirt" and domu.pvshim:
         raise UsageError("libvirt has no word for pvshim", "Use `--format xl`, or a 64-bit kernel.")
     for when in ("on_poweroff", "on_reboot", "on_crash"):

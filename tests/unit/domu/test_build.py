@@ -12,7 +12,6 @@ from pvprep.domu import backends
 from pvprep.domu.build import from_context
 from pvprep.domu.emit import emit
 from pvprep.domu.model import DomU, Vbd, Vif
-from pvprep.errors import PvprepError
 from pvprep.facts import BlockBackend, Disk, NetBackend, Nic, Xenstore
 
 UUID = "dac2f702-0ded-4c78-beb8-ae4b78370bf5"
@@ -108,6 +107,9 @@ def test_without_xenstore_it_is_as_before() -> None:
         # Two controllers: nobody can say which Linux found first.
         (["sda", "sdb"], [HDA, SDA_], {}),
         (["sda"], [HDA, HDB], {}),
+        # The guest sees no emulated disk of the second one.
+        (["sda"], [HDA, XVDE], {"sda": HDA}),
+        (["sda", "xvde"], [XVDE], {"xvde": XVDE}),
         (["sda", "sdb"], [HDA], {}),
         (["hda"], [HDB], {"hda": HDB}),
         (["sda"], [], {}),
@@ -175,13 +177,13 @@ def test_what_cannot_be_told_is_a_placeholder_with_words(
 
 @pytest.mark.parametrize("params", ["/dev/x\nbootloader=", "/dev/x\0", "/dev/\u202e", "/dev/x\\"])
 def test_a_path_with_a_trick_is_no_other_key(params: str) -> None:
-    try:
-        config = emit(made(store=store(vbd(HDA, params), name="a\nb", nics=(vif(),))))
-    except PvprepError as error:
-        assert "invisible character" in error.message
-    else:
-        keys = [key for key, _ in xen_tools.parse(config)]
-        assert len(keys) == len(set(keys)) and "kernel" not in keys
+    known = store(vbd(HDA, params), name="a\nb", nics=(vif(bridge="br0,script=/x\n"),))
+    domu = made(store=known)
+    assert (domu.disks[0].target is None) == (params != "/dev/x\\")
+    assert domu.vifs[0].bridge == "" and "its bridge is br0,script=" in domu.vifs[0].comment
+    assert domu.name == "a-b" and any("called a\nb" in note for note in domu.notes)
+    keys = [key for key, _ in xen_tools.parse(emit(domu))]
+    assert len(keys) == len(set(keys)) and "kernel" not in keys
 
 
 def test_a_backend_of_a_driver_domain_is_said() -> None:
@@ -225,9 +227,7 @@ def test_its_letter_may_be_another_ones() -> None:
 
 
 def test_disks_that_an_hvm_guest_does_not_see_come_too() -> None:
-    known = store(vbd(HDA), vbd(XVDE))
-    facts = guest(disks=(Disk("xvda"),), xenstore=known)
-    domu = made(facts)
+    domu = made(store=store(vbd(HDA), vbd(XVDE)))
     assert domu.disks[1] == Vbd(
         "xvde", "/dev/vg/51776", comment="a disk that the guest did not see, xvde of the HVM domain"
     )
@@ -286,6 +286,10 @@ def test_the_way_back() -> None:
     )
     assert domu.vifs == (Vif(MAC, "xenbr4", "ens3 in the guest", model="e1000"),)
     assert domu.notes == ()
+    domu = made(store=store(vbd(HDA), vbd(XVDE), cd(params="aio:/x.iso")), type="hvm")
+    assert [(one.vdev, one.target) for one in domu.disks] == [
+        ("hda", "/dev/vg/768"), ("xvde", "/dev/vg/51776"), ("hdc", "/x.iso"),
+    ]  # fmt: skip
 
 
 def test_the_way_back_without_xenstore() -> None:

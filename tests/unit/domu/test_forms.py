@@ -97,7 +97,7 @@ def test_xm_has_the_way_back() -> None:
     assert assigned(emit(HVM, "xm", (3, 2)))["kernel"] == "/usr/lib/xen-3.2-1/boot/hvmloader"
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.one_of(domus(), domus().map(plainer)), st.sampled_from([None, (3, 2), (4, 4)]))
 def test_xm_and_xl_read_the_same(domu: DomU, xen: Any) -> None:
     config = made(domu, "xm", xen)
@@ -176,7 +176,7 @@ def test_libvirt_has_the_way_back(tmp_path: Path) -> None:
     assert found.find("devices/serial") is not None
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(domu=st.one_of(domus(), domus().map(plainer)))
 def test_libvirt_reads_back_the_model(
     domu: DomU, tmp_path_factory: pytest.TempPathFactory
@@ -293,7 +293,7 @@ def test_xe_changes_nothing_of_a_vm_that_runs_or_is_not_certain(xe: FakeXe) -> N
         assert [call[0] for call in calls] == ["vm-list"]
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(domu=domus())
 def test_a_shell_reads_back_the_model(domu: DomU, xe: FakeXe) -> None:
     config = made(domu, "xe")
@@ -324,7 +324,7 @@ def test_a_shell_reads_back_the_model(domu: DomU, xe: FakeXe) -> None:
 # JSON
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(domus())
 def test_json_is_the_model(domu: DomU) -> None:
     found = json.loads(emit(domu, "json"))
@@ -346,6 +346,7 @@ def test_json_is_the_model(domu: DomU) -> None:
         ({"boot": Boot("pygrub", ("--args=a b",))}, "xe", "hold spaces"),
         ({"on_reboot": "coredump-restart"}, "libvirt", "on_reboot cannot be coredump-restart"),
         ({"on_crash": "soft-reset"}, "xm", "on_crash cannot be soft-reset"),
+        ({"type": "hvm", "boot": Boot("firmware"), "uefi": True}, "xm", "has no UEFI"),
         ({}, "lxd", "is no form of a config"),
     ],
 )
