@@ -57,9 +57,9 @@ class Trial:
         }
 
     def begin(
-        self, pv: bytes, hvm: bytes, disks: Sequence[tuple[str, str]], state: State, name: str
+        self, state: State, pv: bytes, hvm: bytes, disks: Sequence[tuple[str, str]], snapshot: str
     ) -> Exit:
-        """Start with the two configs. disks: (target, format) to take snapshots of, by that name.
+        """Start with the two configs. disks: (target, format). snapshot: the name of those of them.
 
         Until the state is on the disk, nothing has been done to the domain.
         """
@@ -71,7 +71,7 @@ class Trial:
             hint = "shut it down first, or let it run"
             raise Dom0Error(f"{state.name} runs, and not as HVM but as {current.type}", hint)
         for target, form in disks:
-            planned = snapshots.plan(self.host, target, form, name)
+            planned = snapshots.plan(self.host, target, form, snapshot)
             if planned:
                 state.snapshots.append(planned)
                 continue

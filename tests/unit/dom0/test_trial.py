@@ -54,7 +54,7 @@ class Bench:
     def begin(self) -> Exit:
         trial, store = self._trial()
         state = State("bifit", store.file("pv.cfg"), store.file("hvm.cfg"), **self.options)
-        return trial.begin(PV, HVM, DISKS, state, "pvprep-1")
+        return trial.begin(state, PV, HVM, DISKS, "pvprep-1")
 
     def resume(self) -> Optional[Exit]:
         trial, store = self._trial()
