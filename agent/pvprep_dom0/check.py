@@ -237,7 +237,7 @@ class _Checker:
     def _kernel(self, setting: Setting, path: str) -> bool:
         allowed = self.judge.policy.kernels
         real = self.judge.look(path).real
-        plain = places.unnormal(path) is None
+        plain = not places.roundabout(path)
         if plain and self.judge.allows(path, allowed) and self.judge.allows(real, allowed):
             return True
         remedy = f"`kernels` of the policy has {' '.join(allowed) or 'nothing'}"

@@ -32,7 +32,7 @@ VERBS = {
 # For every verb the options that go with it.
 GOES_WITH = {
     "check": ("hvm", "domain", "policy", "fix", "json"),
-    "fetch": ("hvm", "policy", "output", "check", "json"),
+    "fetch": ("policy", "output", "check", "json"),
     "trial": ("hvm", "policy", "timeout", "force_off", "restore", "resume"),
     "explain": (),
 }
@@ -135,9 +135,10 @@ def main(
 
 
 def _check_usage(args: argparse.Namespace) -> None:
+    defaults = vars(parser().parse_args([args.verb]))
     others = {option for options in GOES_WITH.values() for option in options}
     for option in sorted(others - {*GOES_WITH[args.verb]}):
-        if getattr(args, option) not in (None, False, 300):
+        if getattr(args, option) != defaults[option]:
             raise UsageError(f"--{option.replace('_', '-')} does not go with `{args.verb}`")
     if args.verb == "trial" and not args.what and not args.resume:
         raise UsageError("trial wants a config", "or --resume NAME")
@@ -243,8 +244,8 @@ def _trial(args: argparse.Namespace, host: Host, policy: Policy, home: str) -> E
             timeout=args.timeout, force_off=args.force_off, restore=args.restore,
         )  # fmt: skip
         trial = Trial(host, store, _say, _stop_on_signals())
-        name = time.strftime("pvprep-%Y%m%dT%H%M%S")
-        return trial.begin(data, hvm, found.disks, state, name)
+        snapshot = time.strftime("pvprep-%Y%m%dT%H%M%S")
+        return trial.begin(state, data, hvm, found.disks, snapshot)
     finally:
         store.unlock()
 

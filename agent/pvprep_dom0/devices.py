@@ -110,7 +110,7 @@ def _vdev(disk: disks.Disk, line: int, taken: set[str]) -> Iterator[Finding]:
 
 def _target(judge: Judge, disk: disks.Disk, line: int) -> Iterator[Finding]:
     target, key = disk.target or "", "disk: target"
-    roundabout = places.unnormal(target)
+    roundabout = places.roundabout(target)
     if roundabout:
         why = "a pattern or an eye can be deceived by it"
         remedy = "give the plain absolute path"

@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Optional
 
 
 @dataclass(frozen=True)
@@ -95,10 +94,10 @@ def _read(path: str) -> str:
         return ""
 
 
-def unnormal(path: str) -> Optional[str]:
-    """Why a path is not plain: relative, with `..`, `.` or empty parts. None: it is plain."""
+def roundabout(path: str) -> str:
+    """Why a path is not plain: relative, with `..`, `.` or empty parts. "": it is plain."""
     if not path.startswith("/"):
         return "it is not an absolute path"
     if any(part in ("", ".", "..") for part in path[1:].split("/")):
         return "it goes in a roundabout way"
-    return None
+    return ""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import IO, Protocol
+
+_MOST = 16 * 1024 * 1024  # bytes of what a program says
 
 
 @dataclass(frozen=True)
@@ -39,27 +42,33 @@ class Dom0:
     """The machine that this runs on."""
 
     def run(self, argv: Sequence[str], timeout: float = 60) -> Done:
-        try:
-            done = subprocess.run(
-                argv,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                encoding="utf-8",
-                errors="surrogateescape",
-                env={**os.environ, "LC_ALL": "C"},
-                timeout=timeout,
-                start_new_session=True,  # an interrupt is for us: we end things in their order
-            )
-        except FileNotFoundError:
-            return Done(127, said=f"{argv[0]}: not found")
-        except OSError as error:
-            return Done(126, said=f"{argv[0]}: {error.strerror}")
-        except subprocess.TimeoutExpired:
-            return Done(124, said=f"{argv[0]}: not done within {timeout:.0f} s")
-        return Done(done.returncode, done.stdout, done.stderr)
+        # Files, not pipes: what xl leaves running may hold them open.
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as said:
+            try:
+                status = subprocess.run(
+                    argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=said,
+                    env={**os.environ, "LC_ALL": "C"},
+                    timeout=timeout,
+                    start_new_session=True,  # an interrupt is for us: we end things in order
+                ).returncode
+            except FileNotFoundError:
+                return Done(127, said=f"{argv[0]}: not found")
+            except OSError as error:
+                return Done(126, said=f"{argv[0]}: {error.strerror}")
+            except subprocess.TimeoutExpired:
+                return Done(124, said=f"{argv[0]}: not done within {timeout:.0f} s")
+            return Done(status, _text(output), _text(said))
 
     def now(self) -> float:
         return time.monotonic()
 
     def wait(self, seconds: float) -> None:
         time.sleep(seconds)
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read(_MOST).decode("utf-8", "surrogateescape")

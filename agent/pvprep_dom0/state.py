@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -94,7 +95,8 @@ class Store:
 
     def finish(self) -> None:
         """The trial has come to its end."""
-        os.unlink(self.place)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.place)
         self._sync()
 
     def _sync(self) -> None:

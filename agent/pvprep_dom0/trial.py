@@ -57,18 +57,21 @@ class Trial:
         }
 
     def begin(
-        self, pv: bytes, hvm: bytes, disks: Sequence[tuple[str, str]], state: State, name: str
+        self, state: State, pv: bytes, hvm: bytes, disks: Sequence[tuple[str, str]], snapshot: str
     ) -> Exit:
-        """Start with the two configs. disks: (target, format) to take snapshots of, by that name.
+        """Start with the two configs. disks: (target, format). snapshot: the name of those of them.
 
         Until the state is on the disk, nothing has been done to the domain.
         """
         current = self._current()
+        if self.host.run(["xenstore-read", "/local/domain/0/name"]).status == 127:
+            hint = "install xenstore-utils: how else would the guest say that it is up?"
+            raise Dom0Error("there is no xenstore-read here", hint)
         if current and current.type != "hvm":
             hint = "shut it down first, or let it run"
             raise Dom0Error(f"{state.name} runs, and not as HVM but as {current.type}", hint)
         for target, form in disks:
-            planned = snapshots.plan(self.host, target, form, name)
+            planned = snapshots.plan(self.host, target, form, snapshot)
             if planned:
                 state.snapshots.append(planned)
                 continue
@@ -91,9 +94,16 @@ class Trial:
         while state.phase in self._phases:
             state.phase = self._phases[state.phase](state)
             if state.phase in self._phases:
-                self.store.save(state)
+                self._note(state)
         self.store.finish()
         return Exit.DONE if state.phase == "kept" else Exit.PUT_BACK
+
+    def _note(self, state: State) -> None:
+        """Where the trial stands. A full disk must not keep the domain from coming back."""
+        try:
+            self.store.save(state)
+        except OSError as error:
+            self.say(f"{self.store.place}: {error.strerror}: do not kill this now")
 
     def _stopping(self, state: State) -> str:
         current = self._current()
@@ -149,7 +159,7 @@ class Trial:
             return "waiting"  # an xl that was started before a kill has done it
         if os.path.exists(self.console):
             state.logged = os.path.getsize(self.console)
-        self.store.save(state)
+        self._note(state)
         self.say(f"starting {state.name} as PV")
         done = self.host.run(["xl", "create", "--quiet", state.pv], timeout=_RUN)
         if done.status:
@@ -197,8 +207,11 @@ class Trial:
                 data += file.read()
         except OSError:
             self.say(f"no console log at {self.console}: xenconsoled --log=guest makes one")
-        self.store.write(state.log, data)
-        self.say(f"why, and the console: {state.log}")
+        try:
+            self.store.write(state.log, data)
+            self.say(f"why, and the console: {state.log}")
+        except OSError as error:
+            self.say(f"the console's log is not kept: {state.log}: {error.strerror}")
         return "destroying"
 
     def _destroying(self, state: State) -> str:

@@ -110,7 +110,8 @@ def test_from_stdin(files: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) ->
     "words",
     ["", "check", "check a b", "verify x", "fetch", "trial", "trial x", "trial --resume a --hvm x",
      "trial x --resume a", "trial --resume a/b", "check x --timeout 5", "check x --resume a",
-     "check x --restore", "fetch x --fix", "check x --hvm a --domain b", "check x --fix=",
+     "check x --restore", "fetch x --fix", "fetch x --hvm y", "check x --hvm a --domain b",
+     "check x --fix=",
      "trial x --hvm y --timeout 0", "explain no.such", "explain x --json", "check x --pol y",
      "check x --policy /nowhere"],
 )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Optional
@@ -52,7 +54,7 @@ class Bench:
     def begin(self) -> Exit:
         trial, store = self._trial()
         state = State("bifit", store.file("pv.cfg"), store.file("hvm.cfg"), **self.options)
-        return trial.begin(PV, HVM, DISKS, state, "pvprep-1")
+        return trial.begin(state, PV, HVM, DISKS, "pvprep-1")
 
     def resume(self) -> Optional[Exit]:
         trial, store = self._trial()
@@ -171,6 +173,33 @@ def test_no_snapshot_is_said_loudly_and_restore_refuses(bench: Callable[..., Ben
     trial = bench(xen)
     assert trial.begin() is Exit.DONE
     assert "NO SNAPSHOT of /dev/vg0/bifit-disk" in trial.told
+
+
+@pytest.mark.parametrize("report", [UP, None])
+@pytest.mark.parametrize("room", range(10))
+def test_a_full_disk_does_not_keep_it_from_an_end(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, room: int, report: Any
+) -> None:
+    """There is room for so many files; two are the configs, the third tells that it has begun."""
+    xen = PretendXen(report)
+    trial = bench(xen, timeout=6)
+    written: list[str] = []
+
+    def write(store: Store, place: str, data: bytes) -> None:
+        written.append(place)
+        if len(written) > room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        Store.write(store, place, data)
+
+    monkeypatch.setattr(KilledStore, "write", write)
+    if room < 3:
+        with pytest.raises(OSError, match="No space"):
+            trial.begin()
+        assert xen.type == "hvm"
+        return
+    assert trial.begin() is (Exit.DONE if report else Exit.PUT_BACK)
+    assert xen.type == ("pv" if report else "hvm")
+    assert ("do not kill this now" in trial.told) is (len(written) > room)
 
 
 def test_a_pv_domain_is_not_tried(bench: Callable[..., Bench]) -> None:
