@@ -107,8 +107,8 @@ I386 = Case(
 # What no partition has in a form that pygrub reads is BLS.
 _NO_MENU = "RuntimeError: Unable to find partition containing kernel"
 EL9 = Case(
-    "EL 9 stand-in: rpm, dnf, dracut, BLS; a PV kernel to be had",
-    rpmprofiles.EL9_PV_TO_BE_HAD, "/dev/xvda1 ext4", "/dev/xvda2", _NO_MENU, _mbr,
+    "EL 9 stand-in: rpm, dnf, dracut, BLS; kernel-uek to be had",
+    rpmprofiles.EL9_UEK, "/dev/xvda1 ext4", "/dev/xvda2", _NO_MENU, _mbr,
 )  # fmt: skip
 EL8 = Case(
     "EL 8 stand-in: arguments in grubenv's kernelopts",
