@@ -65,7 +65,7 @@ class Domain:
 
     config: Optional[str]
     until: tuple[str, ...] = (LOGIN, facts.END)
-    timeout: float = 600
+    timeout: float = 1500
     run: str = ""
 
 
@@ -132,7 +132,7 @@ def boot(
     snapshot: bool = True,
     tells_facts: bool = True,
     files: Optional[Mapping[str, Path]] = None,
-    timeout: float = 600,
+    timeout: float = 1500,
 ) -> Result:
     """Boot the image, as the guest's only disk, by this config; shut it down when it is up.
 
