@@ -16,9 +16,16 @@ PYTHON = "/usr/bin/python3"  # python-apt belongs to it
 # What a conversion and its undo leave: the journal itself, and the time of the directory it is in.
 OURS = "/var/lib/pvprep"
 LEFT = (f"{OURS}: new", "/var/lib: mtime")
-# What apt and dpkg keep for themselves; no undo is promised for it. What is installed is compared
-# apart, by name and version.
-PACKAGE_MANAGER = ("/var/lib/apt", "/var/lib/dpkg", "/var/cache", "/var/log")
+# What apt, dpkg, dnf and rpm keep for themselves; no undo is promised for it. What is installed is
+# compared apart, by name and version.
+PACKAGE_MANAGER = (
+    "/var/lib/apt",
+    "/var/lib/dpkg",
+    "/var/lib/dnf",
+    "/var/lib/rpm",
+    "/var/cache",
+    "/var/log",
+)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,9 +36,10 @@ def el9(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tree(el9: Path, tmp_path: Path) -> Path:
+def tree(el9: Path, tmp_path: Path) -> Iterator[Path]:
     """The same, to be changed."""
-    return trees.copy(el9, tmp_path / "tree")
+    with trees.layer(el9, tmp_path / "memory") as tree:
+        yield tree
 
 
 def _unpacked(profile: RpmProfile, tmp_path: Path) -> Path:
@@ -143,7 +144,7 @@ def test_the_first_name_that_can_be_had_is_chosen(tree: Path) -> None:
     ("path", "line", "reason"),
     [
         ("etc/dnf/dnf.conf", "excludepkgs=kernel-d*, kernel", "excludepkgs=kernel in /etc/dnf/dnf"),
-        ("etc/yum.repos.d/almalinux-baseos.repo", "excludepkgs=kernel", "in /etc/yum.repos.d/almalinux-baseos.repo"),
+        ("etc/yum.repos.d/almalinux-baseos.repo", "excludepkgs=kernel", "in /etc/yum.repos.d/alma"),
         ("etc/dnf/plugins/versionlock.list", f"kernel-0:{OLD[:-7]}.*", "perhaps by versionlock"),
     ],
 )
@@ -227,7 +228,8 @@ def test_a_failing_script_is_an_error(tree: Path, section: str) -> None:
     script = {section: "echo what is wrong >&2\nexit 1"}
     broken = rpms.package(tree, "broken", files=("/usr/share/broken/x",), scripts=script)
     rpms.repository(tree, broken)
-    for told in (install(tree, "broken"), install(tree, files=(broken,))):
+    for names, files in ((("broken",), ()), ((), (broken,))):
+        told = install(tree, *names, files=files)
         assert told.error is not None
         assert "scriptlet" in told.error.message
         assert "broken" in told.error.message

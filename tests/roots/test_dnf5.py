@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,9 +31,10 @@ def fedora(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tree(fedora: Path, tmp_path: Path) -> Path:
+def tree(fedora: Path, tmp_path: Path) -> Iterator[Path]:
     """The same, to be changed."""
-    return trees.copy(fedora, tmp_path / "tree")
+    with trees.layer(fedora, tmp_path / "memory") as tree:
+        yield tree
 
 
 def work(root: Path, action: Callable[[Rpm], object]) -> Told:

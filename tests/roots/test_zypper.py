@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,9 +40,10 @@ def suse(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tree(suse: Path, tmp_path: Path) -> Path:
+def tree(suse: Path, tmp_path: Path) -> Iterator[Path]:
     """The same, to be changed."""
-    return trees.copy(suse, tmp_path / "tree")
+    with trees.layer(suse, tmp_path / "memory") as tree:
+        yield tree
 
 
 def offer(root: Path, *packages: Path) -> None:

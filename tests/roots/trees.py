@@ -54,6 +54,21 @@ def copy(tree: Path, to: Path) -> Path:
 
 
 @contextlib.contextmanager
+def layer(tree: Path, directory: Path) -> Iterator[Path]:
+    """A tree to work on, whose changes lie in memory above a tree that stays as it is: at once."""
+    with in_memory(directory) as memory:
+        upper, work, merged = (memory / name for name in ("upper", "work", "tree"))
+        for path in (upper, work, merged):
+            path.mkdir()
+        options = f"lowerdir={tree},upperdir={upper},workdir={work}"
+        subprocess.run(["mount", "-t", "overlay", "-o", options, "overlay", merged], check=True)
+        try:
+            yield merged
+        finally:
+            subprocess.run(["umount", "--lazy", merged], check=True)
+
+
+@contextlib.contextmanager
 def in_memory(directory: Path) -> Iterator[Path]:
     """A directory, made here, whose content is in memory and gone in the end: quick to sync."""
     directory.mkdir()

@@ -19,6 +19,7 @@ from . import locks, rpmcheck, rpmdb
 from .child import Child, Progress
 from .localfiles import inside
 
+_MAGIC = b"\xed\xab\xee\xdb"  # rpm's lib/rpmlead.c
 _FAILED = re.compile(r"script(let)? failed")  # rpm's words, and libzypp's
 
 
@@ -57,6 +58,8 @@ class Rpm:
     def install(self, change: InstallPackages) -> None:
         """Install by name, or from files by `rpm -i`: older versions stay where they are."""
         if change.files:
+            for file in change.files:
+                _refuse_other(file)
             self._install_files(inside(self.guest, change.files))
         for name in change.names:
             self._install_name(name)
@@ -153,6 +156,13 @@ class Rpm:
         """Whether dnf.conf(5) has localpkg_gpgcheck."""
         text = self.guest.text("/etc/dnf/dnf.conf")
         return bool(re.search(r"(?mi)^localpkg_gpgcheck[ \t]*=[ \t]*(1|yes|true|on)\b", text))
+
+
+def _refuse_other(file: str) -> None:
+    """rpm takes any text for a list of packages."""
+    with open(file, "rb") as opened:
+        if opened.read(4) != _MAGIC:
+            raise PvprepError(f"{os.path.basename(file)} is no rpm package")
 
 
 def find(guest: Guest, family: str, line: Line, progress: Progress) -> Rpm:
