@@ -8,6 +8,7 @@ import re
 import time
 from typing import Any, Optional
 
+from . import handover
 from .facts import Virt
 from .guest import Guest
 from .journal import HOME
@@ -22,7 +23,7 @@ PV = (Virt.XEN_PV, Virt.XEN_PVH)
 
 
 def record(guest: Guest) -> Optional[dict[str, Any]]:
-    """Record this boot once, if it is a PV one; what was recorded is given back."""
+    """Record this boot once, if it is a PV one, and report it to dom0; gives what was recorded."""
     virt, hypervisor = system.virtualisation(guest)
     boot = guest.text("/proc/sys/kernel/random/boot_id").strip()
     known = recorded(guest)
@@ -44,6 +45,7 @@ def record(guest: Guest) -> Optional[dict[str, Any]]:
         "login": _login(guest, console),
     }
     entry["up"] = bool(entry["root"] and interfaces and entry["login"])
+    handover.report_boot(guest, entry)
     lines = [json.dumps(one) for one in [*known, entry][-KEPT:]]
     place = guest.host(RECORD)
     os.makedirs(os.path.dirname(place), 0o700, exist_ok=True)

@@ -89,7 +89,11 @@ def _add_guest(group: Any) -> None:
         "--kernel-package", action="append", default=[], metavar="FILE",
         help="install the kernel from this package file",
     )  # fmt: skip
-    group.add_argument("--type", choices=("pv", "pvh"), default="pv", help="type of the domain")
+    group.add_argument(
+        "--type", choices=("pv", "pvh", "pvshim", "hvm"), default="pv",
+        help="type of the domain: pvshim runs PV inside PVH, for hosts without PV; hvm is the way "
+        "back",
+    )  # fmt: skip
     group.add_argument(
         "--bootloader", choices=("pygrub", "pvgrub", "direct"), default="pygrub",
         help="who finds the kernel: pygrub in dom0, GRUB in the domain, or nobody (copied to dom0)",
@@ -97,6 +101,18 @@ def _add_guest(group: Any) -> None:
 
 
 def _add_config(group: Any) -> None:
+    group.add_argument(
+        "--format", choices=("xl", "xm", "libvirt", "xe", "json"), default="xl",
+        help="who reads it: xl, xm (Xen before 4.5), libvirt, xe (XenServer, XCP-ng), or a program",
+    )  # fmt: skip
+    group.add_argument(
+        "--xen", metavar="RELEASE", default="",
+        help="dom0's Xen, 4.17 for example: write what it knows (default: what all in use do)",
+    )  # fmt: skip
+    group.add_argument(
+        "--to-xenstore", action="store_true",
+        help="leave it in xenstore, for pvprep-dom0 fetch, instead of writing it to stdout",
+    )  # fmt: skip
     group.add_argument("--name", default="", help="name of the domain (default: the host name)")
     group.add_argument("--bridge", default="", help="bridge in dom0 (default: dom0's own)")
     group.add_argument("--memory", type=int, metavar="MIB", help="memory in MiB (default: as now)")
@@ -164,6 +180,9 @@ def _check_usage(args: argparse.Namespace) -> None:
         raise UsageError("--emit-config= wants a file", "without `=` the config goes to stdout")
     if args.emit_config and args.verb not in ("prepare", "config"):
         raise UsageError(f"--emit-config does not go with `{args.verb}`")
+    if args.to_xenstore and (args.verb not in ("prepare", "config") or args.dry_run):
+        raise UsageError("--to-xenstore goes with `prepare` and `config`, without --dry-run")
+    _check_xe(args)
     if args.dry_run and args.verb not in ("prepare", "rollback"):
         raise UsageError(f"--dry-run does not go with `{args.verb}`")
     if not os.path.isdir(args.root):
@@ -172,6 +191,17 @@ def _check_usage(args: argparse.Namespace) -> None:
         from . import delivery
 
         delivery.check(args.emit_config)
+
+
+def _check_xe(args: argparse.Namespace) -> None:
+    """Its commands change how the VM boots and nothing else of it."""
+    names = ("bridge", "memory", "maxmem", "vcpus", "disk_backend", "mac")
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(args, name)]
+    if args.format == "xe" and given:
+        raise UsageError(
+            f"--format xe leaves the VM what it has: it does not go with {given[0]}",
+            "change that with xe, or in XenCenter or Xen Orchestra",
+        )
 
 
 def _run(args: argparse.Namespace) -> Exit:
@@ -197,11 +227,13 @@ def _run(args: argparse.Namespace) -> Exit:
 
 
 def _convert(args: argparse.Namespace, guest: Guest) -> Exit:
-    from . import converge
+    from . import converge, handover
     from .journal import Journal
     from .report import Screen, diffs
 
     options = _options(args)
+    if args.to_xenstore:
+        handover.check(guest)
     screen = Screen()
     if args.verb == "prepare" and not args.dry_run:
         screen.start_log(args.verb)
@@ -209,41 +241,69 @@ def _convert(args: argparse.Namespace, guest: Guest) -> Exit:
     else:
         converge.refuse_pending(Journal(guest))
         plan = converge.look(guest, options)
-        screen.plan(plan)
+        if not _way_back(args):
+            screen.plan(plan)
     if args.dry_run:
         for text in diffs(plan):
             screen.say(text)
-    return _finish(args, plan, screen)
+    return _finish(args, guest, plan, screen)
 
 
-def _finish(args: argparse.Namespace, plan: Plan, screen: Screen) -> Exit:
+def _way_back(args: argparse.Namespace) -> bool:
+    """Whether only the configuration of the HVM domain is asked for: it needs no preparation."""
+    return bool(args.verb == "config" and args.type == "hvm")
+
+
+def _finish(args: argparse.Namespace, guest: Guest, plan: Plan, screen: Screen) -> Exit:
     """The last lines, the config, the JSON, the exit status."""
     promised = args.dry_run and not plan.errors
     ready = plan.ready or promised
-    config = ""
-    if ready and (args.emit_config or args.verb == "config" or args.json):
-        from .domu.build import from_context
-        from .domu.emit import emit
-        from .pygrub import Pick
-
-        pick = plan.pick if isinstance(plan.pick, Pick) else None
-        config = emit(from_context(plan.context, pick))
-    if plan.ready:
-        screen.verified(plan)
-    screen.ending(plan, args.verb, args.dry_run)
-    place = args.emit_config or ("-" if args.verb == "config" else "")
-    if config and place and not (args.json and place == "-"):
-        from .delivery import deliver
-
-        deliver(config, place)
+    back = _way_back(args)
+    wanted = args.emit_config or args.verb == "config" or args.json or args.to_xenstore
+    config = _config(plan) if wanted and (ready or back) else ""
+    if not back:
+        if plan.ready:
+            screen.verified(plan)
+        screen.ending(plan, args.verb, args.dry_run)
+    if config:
+        _deliver(args, guest, config, screen)
     if args.json:
         from .schema import document
 
         print(document(plan, ready, config))
-    return Exit.DONE if ready else Exit.NOT_READY
+    return Exit.DONE if ready or back else Exit.NOT_READY
+
+
+def _config(plan: Plan) -> str:
+    from .domu.build import from_context
+    from .domu.emit import emit
+    from .pygrub import Pick
+
+    options = plan.context.options
+    pick = plan.pick if isinstance(plan.pick, Pick) else None
+    try:
+        return emit(from_context(plan.context, pick), options.form, options.xen)
+    except PvprepError as error:
+        raise PvprepError(
+            f"no config can be made: {error.message}", error.hint, Exit.NOT_READY
+        ) from None
+
+
+def _deliver(args: argparse.Namespace, guest: Guest, config: str, screen: Screen) -> None:
+    from . import delivery, handover
+    from .draft import encode
+
+    data = encode(config)
+    place = args.emit_config or ("-" if args.verb == "config" and not args.to_xenstore else "")
+    if place and not (args.json and place == "-"):
+        delivery.deliver(data, place)
+    if args.to_xenstore:
+        handover.leave_config(guest, data, args.format)
+        screen.say("The config lies in xenstore: in dom0, `pvprep-dom0 fetch` this domain.")
 
 
 def _options(args: argparse.Namespace) -> Options:
+    from .domu.releases import release
     from .options import Options
 
     backends = {}
@@ -261,6 +321,8 @@ def _options(args: argparse.Namespace) -> Options:
         device_names=args.device_names,
         kernel_packages=tuple(os.path.abspath(path) for path in args.kernel_package),
         type=args.type,
+        form=args.format,
+        xen=release(args.xen) if args.xen else None,
         bootloader=args.bootloader,
         name=args.name,
         bridge=args.bridge,
@@ -276,17 +338,23 @@ def _options(args: argparse.Namespace) -> Options:
 
 def _check_values(options: Options) -> None:
     """What no domain can have is refused before a guest is changed for it."""
-    from .domu.model import DomU, Vbd, Vif
+    from .domu import releases
+    from .domu.model import Boot, DomU, Vbd, Vif
 
+    shim = options.type == "pvshim"
     try:
-        DomU(
+        domu = DomU(
             options.name or "guest",
+            type="pvh" if shim else options.type,
+            pvshim=shim,
+            boot=Boot("firmware" if options.type == "hvm" else options.bootloader),
             memory_mib=options.memory_mib,
             maxmem_mib=options.maxmem_mib,
             vcpus=options.vcpus,
             vifs=tuple(Vif(mac) for mac in options.macs),
             disks=(Vbd("xvda"),),
         )
+        releases.check(domu, options.form, options.xen)
         Vif("00:16:3e:00:00:01", options.bridge)
         for target in options.disk_backends.values():
             Vbd("xvda", target)

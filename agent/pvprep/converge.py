@@ -14,7 +14,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import Optional
 
-from . import initrds, lock, namespace, plan, survey
+from . import initrds, lock, namespace, plan, selinux, survey
 from .changes import BuildInitrd, Change, InstallPackages
 from .draft import Draft
 from .errors import Exit, Interrupted, PvprepError
@@ -67,6 +67,7 @@ def prepare(guest: Guest, options: Options, screen: Screen) -> Plan:
                 for change in now.changes:
                     with screen.step(change):
                         transaction.apply(change, workers)
+                selinux.restore(guest, transaction.new_paths, screen.line)
                 _finish(guest, now.changes, screen)
                 # A package file given by hand is installed now; asked for again it would loop.
                 options = replace(options, kernel_packages=())

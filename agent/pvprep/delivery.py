@@ -20,9 +20,8 @@ def check(place: str) -> None:
         raise UsageError(f"--emit-config={place}: it cannot be written")
 
 
-def deliver(config: str, place: str) -> None:
+def deliver(data: bytes, place: str) -> None:
     """To stdout for `-`, else to this file, pipe or device."""
-    data = config.encode("utf-8", "surrogateescape")
     if place == "-":
         if sys.stdout is None:
             raise PvprepError("stdout is closed, so the config goes nowhere", status=Exit.NOT_READY)

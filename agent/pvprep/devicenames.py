@@ -8,6 +8,7 @@ docs/man/xen-vbd-interface(7), systemd's 60-persistent-storage.rules.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ class DeviceMap:
         names = [disk.name for disk in disks if split(disk.name)]
         kept = {name for name in names if re.fullmatch(rf"{scheme}[a-z]+[0-9]*", name)}
         taken = {_disk(name) for name in kept}
-        free = (vdev for vdev in _vdevs(scheme) if vdev not in taken)
+        free = (vdev for vdev in vdev_names(scheme) if vdev not in taken)
         vdevs = {name: name if name in kept else next(free) for name in dict.fromkeys(names)}
         return cls(vdevs, dict(aliases or {}), _uuids(disks))
 
@@ -125,16 +126,29 @@ class DeviceMap:
         return None
 
 
-def _vdevs(scheme: str) -> Iterator[str]:
+def vdev_names(scheme: str) -> Iterator[str]:
     """xvda ... xvdz, xvdaa, xvdab ...: as Linux's xen-blkfront counts."""
-    count = 0
-    while True:
-        letters, rest = "", count
-        while rest >= 0:
-            letters = chr(ord("a") + rest % 26) + letters
-            rest = rest // 26 - 1
-        yield scheme + letters
-        count += 1
+    return (scheme + _letters(number) for number in itertools.count())
+
+
+def vdev_of(number: int) -> str:
+    """What xen-vbd-interface(7) calls the virtual disk of this number; "" for a reserved one."""
+    high, low = number >> 8, number & 0xFF
+    if number >> 28 == 1:
+        return join("xvd" + _letters(high & 0xFFFFF), low)
+    if high in (202, 8):
+        return join(("xvd" if high == 202 else "sd") + _letters(low >> 4), low & 15)
+    if high in (3, 22) and low < 128:
+        return join("hd" + _letters((low >> 6) + (2 if high == 22 else 0)), low & 63)
+    return ""
+
+
+def _letters(number: int) -> str:
+    letters = ""
+    while number >= 0:
+        letters = chr(ord("a") + number % 26) + letters
+        number = number // 26 - 1
+    return letters
 
 
 def _disk(name: str) -> str:

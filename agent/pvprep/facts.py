@@ -134,6 +134,57 @@ class Nic:
 
 
 @dataclass(frozen=True)
+class BlockBackend:
+    """What serves a virtual disk or drive, as xenstore has it; "" for what the guest may not read.
+
+    number: which one, as xen-vbd-interface(7) encodes it. backend: its directory in xenstore.
+    type: phy, qdisk, tap, file ...; params: what it serves, in that type's own form. mode: `w` or
+    `r`. device_type: `disk` or `cdrom`. script: of dom0, attaches it. size: bytes or 0.
+    """
+
+    number: int
+    backend: str = ""
+    type: str = ""
+    params: str = ""
+    mode: str = ""
+    device_type: str = ""
+    script: str = ""
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class NetBackend:
+    """What serves a virtual interface, as xenstore has it; "" for what the guest may not read.
+
+    rate: bytes in each interval, and that in microseconds (`62500,50000`).
+    """
+
+    mac: str
+    backend: str = ""
+    bridge: str = ""
+    script: str = ""
+    rate: str = ""
+
+
+@dataclass(frozen=True)
+class Xenstore:
+    """What dom0 wrote of this domain. problem: why xenstore could not be asked (then all is empty).
+
+    maxmem_mib: only where it is more than memory_mib.
+    """
+
+    domid: Optional[int] = None
+    name: str = ""
+    uuid: str = ""
+    memory_mib: Optional[int] = None
+    maxmem_mib: Optional[int] = None
+    vcpus: Optional[int] = None
+    disks: tuple[BlockBackend, ...] = ()
+    nics: tuple[NetBackend, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class KernelProof:
     """What a kernel image itself says. Source: Linux Documentation/arch/x86/boot.rst, elfnote.h.
 
@@ -241,6 +292,7 @@ class Facts:
     system: str = "Linux"
     has_proc: bool = True
     has_sys: bool = True
+    xenstore: Optional[Xenstore] = None  # None where there is none to be asked
     grub_blind: str = ""  # why grub-mkconfig would fail to find the disk of /; asked for if it runs
 
     def file(self, path: str) -> Optional[File]:

@@ -132,14 +132,19 @@ class Journal:
             return self._undo(committed, known, workers, "rolled back")
 
     def verify(self) -> list[Check]:
-        """Each path that pvprep ever touched: is it what it should be ("": yes), and can what is
-        committed be undone?"""
+        """Each path that pvprep ever touched: is it what it should be ("": yes, or what it was
+        before), and can what is committed be undone?"""
         known = self.transactions()
         committed = [one for one in known if one.state is State.COMMITTED]
         expected, between = _expected(committed)
         damaged = dict(_damaged(committed))
+        back = self._back(committed)
         checks = {
-            path: Check(path, State.COMMITTED, what or between.get(path) or damaged.pop(path, ""))
+            path: Check(
+                path,
+                State.COMMITTED,
+                "" if path in back else what or between.get(path) or damaged.pop(path, ""),
+            )
             for path, what in differences(self._guest, expected, edits=True)
         }
         for path, what in damaged.items():
@@ -170,15 +175,11 @@ class Journal:
 
     def _obstacles(self, committed: Sequence[Manifest]) -> list[str]:
         """What speaks against a rollback. A path that is already what it was before is fine."""
-        entries = [entry for one in committed for entry in one.entries]
-        # What was moved goes back by a move: both places must be as they were left.
-        moved = {path for entry in entries if entry.to for path in (entry.path, entry.to)}
-        origin = {path: old for path, old in pristine(committed).items() if path not in moved}
         expected, between = _expected(committed)
-        same = {path for path, what in differences(self._guest, origin, edits=True) if not what}
+        back = self._back(committed)
         found = dict(between)
         found.update(kv for kv in differences(self._guest, expected, edits=True) if kv[1])
-        found = {path: what for path, what in found.items() if path not in same}
+        found = {path: what for path, what in found.items() if path not in back}
         stores = {
             record.path: os.path.join(one.store, record.backup)
             for one in reversed(committed)
@@ -192,6 +193,14 @@ class Journal:
             for path, what in sorted(found.items())
         ]
         return edited + [f"{path}: {what}" for path, what in _damaged(committed)]
+
+    def _back(self, committed: Sequence[Manifest]) -> set[str]:
+        """Paths that are already what they were before pvprep: somebody, or a boot, saw to it."""
+        entries = [entry for one in committed for entry in one.entries]
+        # What was moved goes back by a move: both places must be as they were left.
+        moved = {path for entry in entries if entry.to for path in (entry.path, entry.to)}
+        origin = {path: old for path, old in pristine(committed).items() if path not in moved}
+        return {path for path, what in differences(self._guest, origin, edits=True) if not what}
 
     def _refuse_pending(self, known: Sequence[Manifest]) -> None:
         for one in known:

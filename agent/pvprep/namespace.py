@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 
 from .errors import Exit, PvprepError
 from .guest import Guest
@@ -27,6 +28,7 @@ _GRUB_MKCONFIG, _UPDATE_GRUB = "/usr/sbin/grub-mkconfig", "/usr/sbin/update-grub
 _GRUB2_MKCONFIG = "/usr/sbin/grub2-mkconfig"  # of the RPM family
 _NOTHING = "#!/bin/sh\n# pvprep: this is left undone in a tree that does not run.\nexit 0\n"
 
+_RESOLVER = "/etc/resolv.conf"
 # A source's Signed-By names a key by its path; apt runs outside and shall see the guest's keys.
 _KEYRINGS = ("/usr/share/keyrings", "/etc/apt/keyrings")
 
@@ -57,14 +59,25 @@ def enter(guest: Guest) -> None:
             _mount(guest.host(directory), os.path.realpath(directory), "", _MS_BIND)
 
 
-def mount_root(guest: Guest) -> None:
-    """Make the tree's root a mount, for this process and those it starts; see enter() for errors.
+def for_fetching(guest: Guest) -> None:
+    """What a package manager that works inside needs besides, for this process and its children.
 
-    rpm 6 runs scripts in namespaces of their own, and makes `/` private in them: that has to be a
-    mount. Source: rpm's plugins/unshare.c.
+    To be called after enter(), and raises as it does. Names are resolved as on this machine: the
+    tree's own resolv.conf is of another network, or a link into /run. The root is a mount: rpm 6
+    makes `/` private for each script, which has to be one (source: rpm's plugins/unshare.c).
     """
+    if guest.running:
+        return
     _new_namespace()
     _mount(guest.root, guest.root, "", _MS_BIND | _MS_REC)
+    resolver = guest.resolve(_RESOLVER)
+    if not os.path.isfile(_RESOLVER):
+        return
+    if guest.is_file(resolver):
+        _mount(os.path.realpath(_RESOLVER), guest.host(resolver), "", _MS_BIND)
+    elif resolver.startswith("/run/"):
+        os.makedirs(os.path.dirname(guest.host(resolver)), exist_ok=True)
+        shutil.copyfile(_RESOLVER, guest.host(resolver))
 
 
 def _new_namespace() -> None:

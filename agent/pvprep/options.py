@@ -13,7 +13,9 @@ class Options:
 
     device_names: str = "auto"  # "auto" (by the kernel), "xvd", "hd" or "uuid"
     kernel_packages: tuple[str, ...] = ()
-    type: str = "pv"
+    type: str = "pv"  # "pv", "pvh", "pvshim" (PV inside PVH) or "hvm" (the way back)
+    form: str = "xl"  # "xl", "xm", "libvirt", "xe" or "json"
+    xen: Optional[tuple[int, int]] = None  # dom0's release, (4, 17); None for any
     bootloader: str = "pygrub"
     name: str = ""
     bridge: str = ""

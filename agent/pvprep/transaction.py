@@ -72,6 +72,15 @@ class Transaction:
         """The name of its directory below /var/lib/pvprep."""
         return self._manifest.id
 
+    @property
+    def new_paths(self) -> list[str]:
+        """What was not there before: files, links and directories, as they were made."""
+        return [
+            path
+            for entry in self._manifest.entries
+            for path in (*entry.made, *(one.path for one in entry.before if one.kind == ABSENT))
+        ]
+
     def apply(self, change: Change, workers: Workers) -> None:
         """Make one change; when this returns it is made and on the disk.
 

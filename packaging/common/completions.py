@@ -1,7 +1,7 @@
-"""Write the completions of pvprep's command line for a shell, bash or zsh, to stdout.
+"""Write the completions of a command line for a shell to stdout: SHELL [PROGRAM].
 
-Made from the command line's parser and from what `pvprep explain` knows. Run with the agent on the
-path.
+SHELL is bash or zsh, PROGRAM is pvprep or pvprep-dom0. Made from the command line's parser and from
+what `explain` knows. Run with the agent on the path.
 """
 
 from __future__ import annotations
@@ -9,16 +9,47 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from pvprep import cli, explain
+import pvprep.cli
+import pvprep.explain
+import pvprep_dom0.cli
+import pvprep_dom0.findings
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program, as its completions need it. ids: of explain. takes_file: verbs with a file."""
+
+    name: str
+    parser: argparse.ArgumentParser
+    verbs: dict[str, str]
+    ids: dict[str, str]
+    takes_file: tuple[str, ...] = ()
+
+    @property
+    def function(self) -> str:
+        """The name of its shell function."""
+        return "_" + self.name.replace("-", "_")
+
+
+PROGRAMS = {
+    "pvprep": Program(
+        "pvprep", pvprep.cli.parser(), pvprep.cli.VERBS, pvprep.explain.topics()
+    ),
+    "pvprep-dom0": Program(
+        "pvprep-dom0", pvprep_dom0.cli.parser(), pvprep_dom0.cli.VERBS,
+        pvprep_dom0.findings.TOPICS, ("check", "trial"),
+    ),
+}  # fmt: skip
 
 # Their argument is optional, and no word of its own: it follows a "=".
-JOINED = ("--emit-config",)
+JOINED = ("--emit-config", "--fix")
 
 BASH = """\
-# bash completion for pvprep(8). Made by packaging/common/completions.py.
+# bash completion for {name}(8). Made by packaging/common/completions.py.
 
-_pvprep()
+{function}()
 {{
     local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD - 1]}}
     local verb= word joined=
@@ -42,22 +73,28 @@ _pvprep()
         [[ ${{COMPREPLY[*]}} != *= ]] || compopt -o nospace
     elif [[ $verb == explain ]]; then
         COMPREPLY=($(compgen -W '{ids}' -- "$cur"))
-    elif [[ -z $verb ]]; then
+{files}    elif [[ -z $verb ]]; then
         COMPREPLY=($(compgen -W '{verbs}' -- "$cur"))
     fi
 }}
 
-complete -F _pvprep pvprep
+complete -F {function} {name}
+"""
+
+_BASH_FILE = """\
+    elif [[ $verb == @({verbs}) ]]; then
+        compopt -o filenames
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 """
 
 _BASH_FILES = 'compopt -o filenames; mapfile -t COMPREPLY < <(compgen -{kind} -- "$cur"); return ;;'
 _BASH_WORDS = "COMPREPLY=($(compgen -W '{words}' -- \"$cur\")); return ;;"
 
 ZSH = """\
-#compdef pvprep
-# zsh completion for pvprep(8). Made by packaging/common/completions.py.
+#compdef {name}
+# zsh completion for {name}(8). Made by packaging/common/completions.py.
 
-_pvprep_verbs()
+{function}_verbs()
 {{
     local -a verbs=(
 {verbs}
@@ -65,44 +102,54 @@ _pvprep_verbs()
     _describe verb verbs
 }}
 
-_pvprep_ids()
+{function}_ids()
 {{
     local -a ids=({ids})
     [[ ${{words[(I)explain]}} -eq 0 ]] || _describe ID ids
-}}
+{files}}}
 
 _arguments -s -S \\
 {options}
-    '1:verb:_pvprep_verbs' \\
-    '2:ID:_pvprep_ids'
+    '1:verb:{function}_verbs' \\
+    '2:ID:{function}_ids'
 """
 
+_ZSH_FILE = "    [[ -z ${{words[(r)({verbs})]}} ]] || _files\n"
 
-def options() -> list[argparse.Action]:
+
+def options(program: Program) -> list[argparse.Action]:
     """All options; argparse has no public way to them."""
-    return [action for action in cli.parser()._actions if action.option_strings]
+    return [action for action in program.parser._actions if action.option_strings]
 
 
-def verbs() -> dict[str, str]:
+def verbs(program: Program) -> dict[str, str]:
     """The verbs that people use."""
-    return {verb: text for verb, text in cli.VERBS.items() if text != argparse.SUPPRESS}
+    return {verb: text for verb, text in program.verbs.items() if text != argparse.SUPPRESS}
 
 
-def bash() -> str:
+def bash(program: Program) -> str:
     """A completion that needs nothing but bash."""
-    names = [name for action in options() for name in action.option_strings]
-    names += [f"{name}=" for name in JOINED]
+    names = [name for action in options(program) for name in action.option_strings]
+    names += [f"{name}=" for name in JOINED if name in names]
     return BASH.format(
-        arguments="\n".join(f"        {line}" for line in _bash_arguments()),
-        verb_pattern="|".join(cli.VERBS),
-        verbs=" ".join(verbs()),
-        ids=" ".join(explain.topics()),
+        name=program.name,
+        function=program.function,
+        arguments="\n".join(f"        {line}" for line in _bash_arguments(program)),
+        verb_pattern="|".join(program.verbs),
+        verbs=" ".join(verbs(program)),
+        ids=" ".join(program.ids),
+        files=_file(_BASH_FILE, program),
         options=" ".join(names),
     )
 
 
-def _bash_arguments() -> Iterator[str]:
-    for action in options():
+def _file(template: str, program: Program) -> str:
+    """What completes the file that some verbs take."""
+    return template.format(verbs="|".join(program.takes_file)) if program.takes_file else ""
+
+
+def _bash_arguments(program: Program) -> Iterator[str]:
+    for action in options(program):
         if action.nargs == 0:
             continue
         name = action.option_strings[-1]
@@ -115,12 +162,15 @@ def _bash_arguments() -> Iterator[str]:
             yield f"{pattern}) return ;;"
 
 
-def zsh() -> str:
+def zsh(program: Program) -> str:
     """A completion for zsh's own system."""
     return ZSH.format(
-        verbs="\n".join(f"        {_quoted(f'{v}:{t}')}" for v, t in verbs().items()),
-        ids=" ".join(explain.topics()),
-        options="\n".join(f"    {_zsh_option(action)} \\" for action in options()),
+        name=program.name,
+        function=program.function,
+        verbs="\n".join(f"        {_quoted(f'{v}:{t}')}" for v, t in verbs(program).items()),
+        ids=" ".join(program.ids),
+        files=_file(_ZSH_FILE, program),
+        options="\n".join(f"    {_zsh_option(action)} \\" for action in options(program)),
     )
 
 
@@ -152,4 +202,4 @@ def _quoted(text: str) -> str:
 
 
 if __name__ == "__main__":
-    print({"bash": bash, "zsh": zsh}[sys.argv[1]](), end="")
+    print({"bash": bash, "zsh": zsh}[sys.argv[1]](PROGRAMS[(*sys.argv[2:], "pvprep")[0]]), end="")

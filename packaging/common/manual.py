@@ -15,7 +15,15 @@ import time
 from collections.abc import Iterable, Iterator
 
 from pvprep import __version__, cli
-from pvprep.steps import STEPS, bootloader_bls, bootloader_grub2, fallback, initrd, network
+from pvprep.steps import (
+    STEPS,
+    bootloader_bls,
+    bootloader_grub2,
+    fallback,
+    initrd,
+    network,
+    selinux,
+)
 
 SYNOPSIS = (
     "`pvprep` [`prepare`] [`--dry-run`] [`--emit-config`[=_FILE_]] [_options_]",
@@ -59,6 +67,7 @@ FILES = (
     (bootloader_grub2.OWN_SCRIPT, "keeps the PV kernel the first entry of a new grub.cfg"),
     (bootloader_grub2.TIMEOUT_SCRIPT, "ends grub.cfg in a timeout that pygrub can read (Fedora)"),
     (bootloader_bls.PLUGIN, "has grub.cfg made anew for each kernel, where BLS was in use"),
+    (selinux.AUTORELABEL, "has the first boot give new files their SELinux labels; it goes then"),
     ("pvprep-boot.service", "records the boots by `pvprep record-boot`, when the system is up"),
 )
 
@@ -77,8 +86,8 @@ EXAMPLES = (
     ),
     (
         "At the end of an installation, in a kickstart's `%post` or a preseed's `late_command` "
-        "(there behind `in-target`). For cloud-init there is a snippet in "
-        "`/usr/share/doc/pvprep/examples/cloud-init.cfg`.",
+        "(there behind `in-target`). Snippets for kickstart, AutoYaST, preseed, autoinstall and "
+        "cloud-init are among the package's documentation, in `examples`.",
         "pvprep --emit-config=/root/domu.cfg",
     ),
 )
@@ -136,7 +145,7 @@ def option(action: argparse.Action) -> str:
         return f"{names} " + "|".join(f"`{choice}`" for choice in action.choices)
     value = str(action.metavar or action.dest.upper())
     value = re.sub(r"[A-Z]+", r"_\g<0>_", value)
-    return f"{names}[={value}]" if action.dest == "emit_config" else f"{names} {value}"
+    return f"{names}[={value}]" if action.dest in ("emit_config", "fix") else f"{names} {value}"
 
 
 def options(parser: argparse.ArgumentParser) -> Iterator[str]:
@@ -192,43 +201,54 @@ def section(title: str, lines: Iterable[str]) -> Iterator[str]:
 def page() -> Iterator[str]:
     """The page, line by line."""
     parser = cli.parser()
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    date = time.strftime("%Y-%m-%d", time.gmtime(int(epoch))) if epoch else ""
-    yield '.\\" Made by packaging/common/manual.py from the program itself.'
-    yield f'.TH PVPREP 8 "{date}" "pvprep {__version__}" "System Administration"'
-    yield ".nh"  # names of files are not to be hyphenated
-    yield ".ad l"
+    yield from header("pvprep", __version__)
     yield from section("NAME", ["pvprep \\- prepare a Xen HVM guest to boot paravirtualised"])
-    yield from section("SYNOPSIS", _parted(SYNOPSIS))
+    yield from section("SYNOPSIS", parted(SYNOPSIS))
     about = str(parser.description)
     yield from section("DESCRIPTION", paragraphs(f"{about}\n\n{DESCRIPTION}"))
     verbs = ((f"`{v}`", sentence(t)) for v, t in cli.VERBS.items() if t != argparse.SUPPRESS)
-    yield from section("VERBS", _all_tagged(verbs))
+    yield from section("VERBS", all_tagged(verbs))
     yield from section("OPTIONS", options(parser))
     yield from section("EXIT STATUS", exit_statuses(parser))
     files = ((f"`{path}`", sentence(text)) for path, text in FILES)
-    yield from section("FILES", _all_tagged(files))
+    yield from section("FILES", all_tagged(files))
     yield from section("STEPS", ["In the order in which they are planned:", *steps()])
     yield from section("FINDINGS", findings())
-    yield from section("EXAMPLES", _examples())
-    others = (f"`{name}`({number})" for name, number in SEE_ALSO)
-    yield from section("SEE ALSO", paragraphs(", ".join(others)))
+    yield from section("EXAMPLES", examples(EXAMPLES))
+    yield from section("SEE ALSO", paragraphs(others(SEE_ALSO)))
 
 
-def _all_tagged(items: Iterable[tuple[str, str]]) -> Iterator[str]:
+def header(program: str, version: str) -> Iterator[str]:
+    """What comes before the first section."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    date = time.strftime("%Y-%m-%d", time.gmtime(int(epoch))) if epoch else ""
+    name = program.replace("-", "\\-")
+    yield '.\\" Made by packaging/common from the program itself.'
+    yield f'.TH {name.upper()} 8 "{date}" "{name} {version}" "System Administration"'
+    yield ".nh"  # names of files are not to be hyphenated
+    yield ".ad l"
+
+
+def others(pages: Iterable[tuple[str, int]]) -> str:
+    """Other pages of the manual."""
+    return ", ".join(f"`{name}`({number})" for name, number in pages)
+
+
+def all_tagged(items: Iterable[tuple[str, str]]) -> Iterator[str]:
     for tag, text in items:
         yield from tagged(tag, text)
 
 
-def _parted(lines: Iterable[str]) -> Iterator[str]:
+def parted(lines: Iterable[str]) -> Iterator[str]:
     for number, line in enumerate(lines):
         if number:
             yield ".br"
         yield roff(line)
 
 
-def _examples() -> Iterator[str]:
-    for number, (text, command) in enumerate(EXAMPLES):
+def examples(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Each a text and a command."""
+    for number, (text, command) in enumerate(pairs):
         if number:
             yield ".PP"
         yield from paragraphs(text)

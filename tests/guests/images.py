@@ -6,10 +6,11 @@ own function; they share what follows the first.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.guests.profiles import BOOT_UUID, DISK_ID, ROOT_UUID, SWAP_UUID
@@ -105,6 +106,21 @@ def lvm(root: Path, boot: Path, image: Path) -> None:
     _ext4(root, image, start + MIB, ROOT_MIB, ROOT_UUID)
     _swap(image, start + MIB + ROOT_MIB * MIB, SWAP_MIB)
     _run(["sync", str(image)])
+
+
+@contextlib.contextmanager
+def mounted(image: Path, place: Path, *, start: int = MIB) -> Iterator[Path]:
+    """A file system of an image, to be read while the block runs; start: of it, in bytes.
+
+    As it is on the disk: its journal is neither replayed nor written.
+    """
+    place.mkdir(exist_ok=True)
+    options = f"ro,noload,loop,offset={start},sizelimit={ROOT_MIB * MIB}"
+    _run(["mount", "-t", "ext4", "-o", options, str(image), str(place)])
+    try:
+        yield place
+    finally:
+        _run(["umount", str(place)])
 
 
 def _gpt(image: Path, sizes: Sequence[int], types: Sequence[str]) -> list[int]:

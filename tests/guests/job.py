@@ -18,6 +18,8 @@ _UNIT = """\
 [Unit]
 Description=Run the job that the tests of pvprep have for this guest
 Documentation=file:/usr/local/sbin/pvprep-tests-job
+# The directory is to be had in QEMU's own machines only.
+ConditionVirtualization=!xen
 
 [Service]
 # Started at once, so that the system can be up before the job begins.

@@ -36,7 +36,9 @@ class Qemu:
         self._screen = work / "screen.png"
         self._monitor = work / "monitor"
         self._output = work / "qemu.log"
-        self._argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi"]
+        # It ends with whoever started it, however that ends.
+        self._argv = ["setpriv", "--pdeathsig", "KILL"]
+        self._argv += ["qemu-system-x86_64", "-accel", "tcg,thread=multi"]
         self._argv += ["-display", "none", "-no-reboot", "-serial", f"file:{self.console}"]
         self._argv += ["-qmp", f"unix:{escape(self._monitor)},server=on,wait=off", *argv]
         self._process: Optional[subprocess.Popen[bytes]] = None

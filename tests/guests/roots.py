@@ -35,7 +35,6 @@ def build_root(suite: str, arch: str, *, include: Sequence[str], cache_dir: Path
 
     Packages that were downloaded once are not downloaded again. Takes about 40 s, then none.
     """
-    archives = cache_dir / "archives" / f"{suite}-{arch}"
     command = [
         "mmdebstrap",
         "--mode=root",
@@ -45,8 +44,6 @@ def build_root(suite: str, arch: str, *, include: Sequence[str], cache_dir: Path
         # mmdebstrap(1) has this way to keep packages between runs.
         "--skip=download/empty,essential/unlink",
         '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
-        f"--setup-hook=sync-in '{archives}' /var/cache/apt/archives",
-        f"--customize-hook=sync-out /var/cache/apt/archives '{archives}'",
         f'--essential-hook=echo {_GRUB_ANSWERS} | chroot "$1" debconf-set-selections',
         # How this machine reaches the archive is no part of the guest.
         '--customize-hook=rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap',
@@ -56,11 +53,15 @@ def build_root(suite: str, arch: str, *, include: Sequence[str], cache_dir: Path
         return tar
     with _locked(tar):
         if not tar.exists():
-            archives.mkdir(parents=True, exist_ok=True)
             half = tar.with_suffix(".half.tar")
             access = [f"--aptopt={line}" for line in hostapt.options()]
-            # The release alone, without updates: what an installation medium has.
-            _run([*command, *access, suite, str(half), hostapt.mirror()])
+            with _kept(cache_dir / "archives" / f"{suite}-{arch}") as packages:
+                keep = [
+                    f"--setup-hook=sync-in '{packages}' /var/cache/apt/archives",
+                    f"--customize-hook=sync-out /var/cache/apt/archives '{packages}'",
+                ]
+                # The release alone, without updates: what an installation medium has.
+                _run([*command, *keep, *access, suite, str(half), hostapt.mirror()])
             half.rename(tar)
     return tar
 
@@ -126,7 +127,7 @@ def _digest(inputs: Sequence[str]) -> str:
 def _locked(tar: Path) -> Iterator[None]:
     """One builder of the same thing at a time.
 
-    Builders of different things share the downloaded packages; apt checks what it finds there.
+    Builders of different things share the downloaded packages.
     """
     tar.parent.mkdir(parents=True, exist_ok=True)
     with tar.with_suffix(".lock").open("w") as lock:
@@ -136,6 +137,23 @@ def _locked(tar: Path) -> Iterator[None]:
         for half_tree in tar.parent.glob(f"{tar.stem}-tree-*"):
             remove(half_tree)
         yield
+
+
+@contextlib.contextmanager
+def _kept(archives: Path) -> Iterator[Path]:
+    """A directory of one's own with the packages kept so far; what comes into it is kept, too.
+
+    A package appears there whole, and in nobody's way: others may be reading at the same time.
+    """
+    archives.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=archives.parent) as place:
+        own = Path(place)
+        for package in archives.glob("*.deb"):
+            os.link(package, own / package.name)
+        yield own
+        for package in own.glob("*.deb"):
+            with contextlib.suppress(FileExistsError):
+                os.link(package, archives / package.name)
 
 
 def _run(argv: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """Kernel packages as Enterprise Linux has them, around Debian's cloud kernel.
 
-The kernel is renamed, and its notes for Xen are taken away, within the LZ4 stream of its image: what
-is changed are bytes that stand there as they are, so that the image keeps its size and still boots.
+The kernel is renamed, and its entries for Xen are taken away, within the LZ4 stream of its image:
+what is changed are bytes that stand there as they are, so that the image keeps its size, and boots.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _FRONTENDS = ("xen_blkfront", "xen_netfront")
 # Of more than a thousand modules, those that these guests need, and a few for kernel-modules.
 _CORE = (
     *_FRONTENDS,
-    *("ata_generic", "ata_piix", "autofs4", "button", "cdrom", "dm_mod", "evdev", "loop", "overlay"),
-    *("sd_mod", "serio_raw", "sr_mod", "vfat", "virtio_blk", "virtio_net", "virtio_pci"),
-    *("virtio_scsi", "xen_pcifront", "xenfs"),
+    *("ata_generic", "ata_piix", "autofs4", "button", "cdrom", "dm_mod", "evdev", "loop"),
+    *("overlay", "sd_mod", "serio_raw", "sr_mod", "vfat", "virtio_blk", "virtio_net"),
+    *("virtio_pci", "virtio_scsi", "xen_pcifront", "xenfs"),
 )
 _MORE = ("fuse", "nls_ascii", "nls_cp437", "nvme_tcp", "virtio_balloon", "virtiofs", "xfs")
 
@@ -119,8 +119,10 @@ Stand-in of pvprep's tests.
 %postun modules
 [ ! -d /lib/modules/%{{uname}}/kernel ] || /sbin/depmod -a %{{uname}}
 """
-_MADE_BY_DEPMOD = ("alias", "alias.bin", "builtin.alias.bin", "builtin.bin", "dep", "dep.bin")
-_MADE_BY_DEPMOD += ("devname", "softdep", "symbols", "symbols.bin")
+_MADE_BY_DEPMOD = (
+    *("alias", "alias.bin", "builtin.alias.bin", "builtin.bin", "dep", "dep.bin", "devname"),
+    *("softdep", "symbols", "symbols.bin"),
+)
 
 
 class KernelError(Exception):
@@ -142,7 +144,10 @@ def stage(tree: Path, kernel: Kernel, work: Path) -> str:
     (target / "config").write_text(_config(config, kernel))
     _modules(tree / "lib/modules" / debian, target, kernel, work)
     version, release = kernel.evr
-    ghosts = (f"%ghost %attr(0644,root,root) /lib/modules/%{{uname}}/modules.{name}" for name in _MADE_BY_DEPMOD)
+    ghosts = (
+        f"%ghost %attr(0644,root,root) /lib/modules/%{{uname}}/modules.{name}"
+        for name in _MADE_BY_DEPMOD
+    )
     return _SPEC.format(
         name=kernel.name,
         release=kernel.release,

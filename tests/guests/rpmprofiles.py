@@ -1,8 +1,9 @@
-"""The stand-ins for guests that rpm manages: which kernels they have and can have, and how they boot.
+"""The stand-ins for guests that rpm manages: their kernels, repositories and menus.
 
-Real: rpm, dnf, dracut, systemd, GRUB, and what each of them does with the files and packages of
-Enterprise Linux. Not real: the programs are Debian's builds of them, in packages made from Debian's;
-grubby and the plugins of kernel-install are small ones of the tests' own (tests/guests/rpm).
+Real: rpm, dnf with its API and plugins, dracut, kernel-install, GRUB; the files and packages are
+laid out as Enterprise Linux does it. Not real: the programs are Debian's, in packages made of its
+own, and so is each kernel; the plugins of kernel-install are small ones of the tests (the directory
+rpm), as is GRUB's command blscfg. There is no NetworkManager, no grubby and no SELinux.
 """
 
 from __future__ import annotations

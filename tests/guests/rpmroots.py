@@ -24,8 +24,12 @@ PACKAGES = (
     *("python3-distro", "python3-dnf", "python3-jinja2", "python3-rpm", "rpm", "systemd"),
     *("systemd-sysv", "udev", "zstd"),
 )
-_LOCAL_REPO = ["--repofrompath=local,file:///root/rpmbuild/RPMS", "--disablerepo=*"]
-_LOCAL_REPO += ["--enablerepo=local", "--nogpgcheck", "--setopt=cachedir=/var/cache/dnf"]
+_DNF = (
+    *("dnf", "-q", "-y", "--installroot=/target", "--releasever=9", "--nogpgcheck"),
+    *("--setopt=cachedir=/var/cache/dnf", "--disablerepo=*", "--enablerepo=local"),
+    "--repofrompath=local,file:///root/rpmbuild/RPMS",
+)
+_HERE = Path(__file__).parent
 _USERS = ("passwd", "group", "shadow", "gshadow")
 
 
@@ -63,11 +67,10 @@ def build_userland(*, cache_dir: Path = roots.CACHE) -> Path:
             shutil.copy2(source / "etc" / name, target / "etc" / name)
         _rpmbuild(builder, "/userland.spec", "/source")
         chroot.run(builder, ["createrepo_c", "-q", "/root/rpmbuild/RPMS"])
-        install = ["dnf", "-q", "-y", "--installroot=/target", "--releasever=9", *_LOCAL_REPO]
-        chroot.run(builder, [*install, "install", "*"])
+        chroot.run(builder, [*_DNF, "install", "*"])
         return target
 
-    inputs = [base.name, _text(rpmuserland.__file__), *_stand_ins()]
+    inputs = [base.name, _text(__file__), _text(rpmuserland.__file__), *_stand_ins()]
     return roots.cached("el9-userland", inputs, make, cache_dir=cache_dir)
 
 
@@ -81,7 +84,7 @@ def build_kernels(*, cache_dir: Path = roots.CACHE) -> Path:
             _build_kernel(builder, kernel, made / kernel.release)
         return made
 
-    inputs = [base.name, _text(rpmkernels.__file__), repr(rpmprofiles.KERNELS)]
+    inputs = [base.name, _text(__file__), _text(rpmkernels.__file__), repr(rpmprofiles.KERNELS)]
     return roots.cached("el9-kernels", inputs, make, cache_dir=cache_dir)
 
 
@@ -108,7 +111,7 @@ def _rpmbuild(builder: Path, spec: str, buildroot: str) -> None:
 
 
 def _builder(base: Path, work: Path) -> Path:
-    """A Debian tree with rpm's and dnf's programs; its rpm has its database where the guest's is."""
+    """A Debian tree with the programs of rpm and dnf, set as those of the guest are."""
     builder = work / "builder"
     roots.unpack(base, builder)
     shutil.copytree(rpmuserland.STAND_INS / "rpm", builder, dirs_exist_ok=True)
@@ -121,15 +124,15 @@ def _make_devices(root: Path) -> None:
     for name, minor in (("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)):
         os.mknod(root / "dev" / name, 0o20666, os.makedev(1, minor))
         (root / "dev" / name).chmod(0o666)
-    for name in ("stdin", "stdout", "stderr"):
-        (root / "dev" / name).symlink_to(f"/proc/self/fd/{('stdin', 'stdout', 'stderr').index(name)}")
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        (root / "dev" / name).symlink_to(f"/proc/self/fd/{number}")
     (root / "dev/fd").symlink_to("/proc/self/fd")
 
 
 def _stand_ins() -> list[str]:
     """All that is in the files that stand in for those of Enterprise Linux."""
     files = sorted(path for path in rpmuserland.STAND_INS.rglob("*") if path.is_file())
-    return [part for path in files for part in (str(path.name), path.read_text())]
+    return [part for path in files for part in (str(path.relative_to(_HERE)), path.read_text())]
 
 
 def _text(file: str) -> str:

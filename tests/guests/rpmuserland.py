@@ -34,7 +34,13 @@ _LEFT_OUT = re.compile(
     r"apt|dpkg|debconf|debianutils-.*|debian-archive-keyring|libapt-pkg.*|ucf|usrmerge|usr-is-merged"
     r"|initramfs-tools.*|linux-(?:image|base).*|klibc-utils|libklibc|init-system-helpers"
 )
-_DIRECTORIES_LEFT_OUT = ("etc/apt", "etc/dpkg", "etc/initramfs-tools", "var/lib/apt", "var/lib/dpkg")
+_DIRECTORIES_LEFT_OUT = (
+    "etc/apt",
+    "etc/dpkg",
+    "etc/initramfs-tools",
+    "var/lib/apt",
+    "var/lib/dpkg",
+)
 _DIRECTORIES_EMPTIED = (
     "boot",
     "dev",
@@ -72,7 +78,7 @@ _FILES_LEFT_OUT = (
     "vmlinuz.old",
 )
 _LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")  # to those in /usr
-_MOUNTED = {name: "%attr(0555,root,root) " for name in ("proc", "sys")}
+_MOUNTED = dict.fromkeys(("proc", "sys"), "%attr(0555,root,root) ")
 # GRUB's programs have a 2 in their names, and their directory in /boot too.
 _GRUB_PROGRAM = re.compile(r"usr/s?bin/grub-\w[\w-]*")
 _GRUB_SCRIPTS = ("usr/sbin/grub2-*", "usr/share/grub/grub-mkconfig_lib", "etc/grub.d/*")
@@ -124,7 +130,7 @@ class _Package:
 def prepare(root: Path) -> str:
     """Make a Debian tree into one of Enterprise Linux; gives the spec of its packages.
 
-    The tree is what rpmbuild has to take as its build root.
+    The tree is what rpmbuild has to take as its build root; it does not outlive that.
     """
     for name in _FILES_LEFT_OUT:
         (root / name).unlink(missing_ok=True)
@@ -137,18 +143,19 @@ def prepare(root: Path) -> str:
 
 def _dpkg(root: Path) -> tuple[dict[str, str], dict[str, _Package]]:
     """Who owns which path, and the packages; read from the tree's own dpkg."""
-    owners = {link: "filesystem" for link in _LINKS}
+    owners = dict.fromkeys(_LINKS, "filesystem")
     packages = {"filesystem": _Package("3.16"), "setup": _Package("2.13")}
     for stanza in (root / "var/lib/dpkg/status").read_text().split("\n\n"):
-        fields = dict(re.findall(r"(?m)^(Package|Version|Architecture|Multi-Arch): (.*)", stanza))
+        fields = dict(re.findall(r"(?m)^(Package|Version|Architecture): (.*)", stanza))
         if not fields:
             continue
-        name = fields["Package"]
-        package = packages[_NAMES.get(name, name)] = _Package(fields["Version"])
+        debian: str = fields["Package"]
+        name = _NAMES.get(debian, debian)
+        package = packages[name] = _Package(fields["Version"])
         conffiles = re.findall(r"(?m)^ (/\S+) [0-9a-f]{32}(?: obsolete)?$", stanza)
         package.configs = {_canonical(path) for path in conffiles}
-        for path in _list(root, name, fields["Architecture"]):
-            owners.setdefault(_canonical(path), _NAMES.get(name, name))
+        for path in _list(root, debian, fields["Architecture"]):
+            owners.setdefault(_canonical(path), name)
     for name in [name for name in packages if _LEFT_OUT.fullmatch(name)]:
         del packages[name]
     return owners, packages
@@ -187,17 +194,16 @@ def _rename_grub(root: Path, owners: dict[str, str]) -> None:
     for pattern in _GRUB_SCRIPTS:
         for path in root.glob(pattern):
             _name_grub2(path)
-    linux = root / "etc/grub.d/10_linux"
-    text = linux.read_text()
-    marker = "\nCLASS="
-    if marker not in text:
-        raise ValueError("Debian's 10_linux has changed: no CLASS=")
-    linux.write_text(text.replace(marker, f"\n{_BLS}{marker}", 1))
-    mkconfig = root / "usr/sbin/grub2-mkconfig"
-    text = mkconfig.read_text()
-    mkconfig.write_text(text.replace("export GRUB_DEFAULT \\", "export GRUB_ENABLE_BLSCFG GRUB_DEFAULT \\"))
-    if text == mkconfig.read_text():
-        raise ValueError("Debian's grub-mkconfig has changed: no export of GRUB_DEFAULT")
+    _insert(root / "etc/grub.d/10_linux", "CLASS=", f"{_BLS}\n")
+    _insert(root / "usr/sbin/grub2-mkconfig", "export GRUB_DEFAULT", "export GRUB_ENABLE_BLSCFG\n")
+
+
+def _insert(script: Path, before: str, text: str) -> None:
+    """Put text before the line that begins so."""
+    start, found, end = script.read_text().partition(f"\n{before}")
+    if not found:
+        raise ValueError(f"Debian's {script.name} has changed: no line begins with {before}")
+    script.write_text(f"{start}\n{text}{before}{end}")
 
 
 def _name_grub2(script: Path) -> None:
@@ -207,8 +213,8 @@ def _name_grub2(script: Path) -> None:
     text = content.decode()
     text = re.sub(r"/boot/grub\b(?!2)", "/boot/grub2", text)
     text = re.sub(r"(\{bootdir\}/grub)\b", r"\g<1>2", text)
-    text = re.sub(r"\bgrub-(?=probe|file|editenv|script-check|mkrelpath|mkconfig\b)", "grub2-", text)
-    script.write_text(text)
+    programs = "probe|file|editenv|script-check|mkrelpath|mkconfig\\b"
+    script.write_text(re.sub(rf"\bgrub-(?={programs})", "grub2-", text))
 
 
 def _move(root: Path, owners: dict[str, str], old: str, new: str) -> None:
@@ -232,7 +238,7 @@ def _lay_stand_ins(root: Path, owners: dict[str, str], packages: dict[str, _Pack
 
 
 def _spec(root: Path, owners: dict[str, str], packages: dict[str, _Package]) -> str:
-    """The spec; its lists of files lie beside it, one for each package."""
+    """The spec of all that is in the tree."""
     directories = []
     for name, is_directory in _walk(root):
         if is_directory:

@@ -1,4 +1,4 @@
-"""The guests that rpm manages are what they claim to be: as Enterprise Linux has it, and they boot."""
+"""The guests that rpm manages are what they claim to be, and one of them boots."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def test_rpm_owns_the_system_and_nothing_but_settings_differs_from_the_packages(
     space: Path,
 ) -> None:
     root = _unpacked(rpmprofiles.EL9, space)
-    owners = chroot.run(root, ["rpm", "-qf", "/bin/sh", "/etc/os-release", "/usr/sbin/grub2-mkconfig"])
+    owners = chroot.run(
+        root, ["rpm", "-qf", "/bin/sh", "/etc/os-release", "/usr/sbin/grub2-mkconfig"]
+    )
     assert [line.rsplit("-", 2)[0] for line in owners.splitlines()] == [
         "dash",
         "almalinux-release",

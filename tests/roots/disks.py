@@ -1,13 +1,16 @@
-"""What the real pygrub takes from a tree, and what pvprep says it would take."""
+"""Trees on disks: mounted from one, and what the real pygrub takes from it or pvprep says so."""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.guests import images
+from tests.guests import images, roots
 from tests.roots import trees
 from tests.unit.pygrub_cases import real
 
@@ -24,6 +27,21 @@ class Taken:
     kernel: bytes
     initrd: bytes
     args: str
+
+
+@contextlib.contextmanager
+def mounted(tree: Path, work: Path) -> Iterator[Path]:
+    """Move a tree to a disk like the guest's, and mount it while the block runs."""
+    disk, root = work / "disk", work / "mounted"
+    images.mbr(tree, disk, root_mib=1500, swap_mib=16)
+    roots.remove(tree)
+    root.mkdir()
+    subprocess.run(["mount", "-o", f"loop,offset={images.MIB}", disk, root], check=True)
+    try:
+        yield root
+    finally:
+        subprocess.run(["umount", "--lazy", root], check=True)
+        disk.unlink()
 
 
 def taken(root: Path, work: Path) -> Taken:

@@ -9,15 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Optional
 
 import pytest
+from tests.roots.told import Told
 from tests.roots.trees import KERNEL, in_tree, package
 
 from pvprep.changes import InstallPackages
-from pvprep.errors import PvprepError
 from pvprep.facts import Distro
 from pvprep.findings import Level
 from pvprep.guest import Guest
@@ -29,32 +27,11 @@ from pvprep.packages.manager import Candidate
 pytestmark = pytest.mark.roots
 
 
-@dataclass
-class Told:
-    """What Apt told its callbacks, and the packages at the end."""
-
-    lines: list[str] = field(default_factory=list)
-    progress: list[tuple[Optional[float], str]] = field(default_factory=list)
-    installed: dict[str, str] = field(default_factory=dict)
-    error: Optional[PvprepError] = None
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self.lines)
-
-
 def work(root: Path, action: Callable[[Apt], object], timeout: float = 60) -> Told:
     """Let Apt act on a tree; an error is kept, not raised."""
 
     def act(guest: Guest) -> Told:
-        told = Told()
-        apt = Apt(guest, told.lines.append, lambda f, t: told.progress.append((f, t)), timeout)
-        try:
-            action(apt)
-        except PvprepError as error:
-            told.error = error
-        told.installed = dict(apt.installed())
-        return told
+        return Told.of(lambda line, progress: Apt(guest, line, progress, timeout), action)
 
     return in_tree(root, act)
 

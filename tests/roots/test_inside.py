@@ -6,15 +6,14 @@ does whose installer runs pvprep at its end.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.guests import images, profiles, roots
-from tests.roots import snapshot
+from tests.guests import roots
+from tests.roots import disks, lsblk, snapshot
 from tests.roots.runs import AGENT, Result, has_driver, names, restored, version
 from tests.roots.test_conversion import RELEASES
 
@@ -33,20 +32,6 @@ mount --bind "$2" bin/lsblk
 shift 3
 exec chroot . "$@"
 """
-_LSBLK = """\
-#!/bin/sh
-cat <<'END'
-{{"blockdevices": [{{"kname": "sda", "maj:min": "8:0", "type": "disk", "size": 2147483648,
- "fstype": null, "uuid": null, "label": null, "partuuid": null, "parttype": null, "pttype": "dos",
- "rm": false, "model": "QEMU HARDDISK", "children": [
- {{"kname": "sda1", "maj:min": "{number}", "type": "part", "size": 2000000000, "fstype": "ext4",
-  "uuid": "{root}", "label": null, "partuuid": "{disk}-01", "parttype": "0x83", "pttype": "dos",
-  "rm": false, "model": null}},
- {{"kname": "sda2", "maj:min": "8:2", "type": "part", "size": 134217728, "fstype": "swap",
-  "uuid": "{swap}", "label": null, "partuuid": "{disk}-02", "parttype": "0x82", "pttype": "dos",
-  "rm": false, "model": null}}]}}]}}
-END
-"""
 
 
 class Inside:
@@ -54,17 +39,7 @@ class Inside:
 
     def __init__(self, root: Path, work: Path) -> None:
         self.root = root
-        self._lsblk = work / "lsblk"
-        device = os.stat(root).st_dev
-        self._lsblk.write_text(
-            _LSBLK.format(
-                number=f"{os.major(device)}:{os.minor(device)}",
-                root=profiles.ROOT_UUID,
-                swap=profiles.SWAP_UUID,
-                disk=profiles.DISK_ID,
-            )
-        )
-        self._lsblk.chmod(0o755)
+        self._lsblk = lsblk.stand_in(root, work / "lsblk")
         shutil.copytree(
             AGENT / "pvprep", root / "opt/pvprep", ignore=shutil.ignore_patterns("__pycache__")
         )
@@ -91,17 +66,10 @@ class Inside:
 
 @pytest.fixture(params=["debian-11", "debian-13-networkd"])
 def inside(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Inside]:
-    tree, disk, root = tmp_path / "tree", tmp_path / "disk", tmp_path / "mounted"
+    tree = tmp_path / "tree"
     roots.unpack(roots.build_profile(RELEASES[request.param]), tree)
-    images.mbr(tree, disk, root_mib=1500, swap_mib=16)
-    roots.remove(tree)
-    root.mkdir()
-    subprocess.run(["mount", "-o", f"loop,offset={images.MIB}", disk, root], check=True)
-    try:
+    with disks.mounted(tree, tmp_path) as root:
         yield Inside(root, tmp_path)
-    finally:
-        subprocess.run(["umount", "--lazy", root], check=True)
-        disk.unlink()
 
 
 def test_it_works_with_the_guests_own_python(inside: Inside) -> None:

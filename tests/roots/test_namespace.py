@@ -11,7 +11,7 @@ from tests.roots.trees import in_tree
 
 from pvprep.errors import PvprepError
 from pvprep.guest import Guest
-from pvprep.namespace import enter
+from pvprep.namespace import enter, for_fetching
 
 pytestmark = pytest.mark.roots
 
@@ -48,6 +48,28 @@ def test_services_are_not_started(tree: Path) -> None:
     assert done.status == 0
     assert not (tree / "started").exists()
     assert not (tree / "up").exists()
+
+
+@pytest.mark.parametrize("link", ["", "../run/systemd/resolve/stub-resolv.conf"])
+def test_inside_names_are_resolved_as_outside_and_the_root_is_a_mount(
+    tree: Path, link: str
+) -> None:
+    resolver = tree / "etc/resolv.conf"
+    resolver.unlink(missing_ok=True)
+    if link:
+        resolver.symlink_to(link)
+    else:
+        resolver.write_text("nameserver 192.0.2.1\n")
+
+    def look(guest: Guest) -> str:
+        for_fetching(guest)
+        return _say(guest, "cat /etc/resolv.conf; awk '$5 == \"/\" {print 1}' /proc/self/mountinfo")
+
+    own = Path("/etc/resolv.conf").read_text()
+    said = in_tree(tree, look)
+    assert said.startswith(own)
+    assert said[len(own) :].strip() == "1"
+    assert os.readlink(resolver) == link if link else "192.0.2.1" in resolver.read_text()
 
 
 def test_nothing_is_left_after_a_kill(tree: Path) -> None:

@@ -69,6 +69,15 @@ def test_a_pv_boot_is_recorded_once(booted: Booted) -> None:
     assert boots.recorded(booted) == [entry]
 
 
+def test_dom0_is_told_once(booted: Booted, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(boots.handover, "report_boot", lambda _guest, entry: told.append(entry))
+    entry = boots.record(booted)
+    assert told == [entry]
+    boots.record(booted)
+    assert told == [entry]
+
+
 @pytest.mark.parametrize(
     ("path", "text"),
     [

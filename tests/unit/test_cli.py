@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from tests.unit import trees
-from tests.unit.building import MAC, guest, plan, settle
+from tests.unit.building import MAC, guest, kernel, plan, settle
 
 import pvprep
-from pvprep import cli, converge
+from pvprep import cli, converge, handover
 from pvprep.errors import Exit, PvprepError, UsageError
 from pvprep.journal import Journal
 
@@ -84,7 +84,19 @@ def run(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
         (["--emit-config=/"], "that is a directory"),
         (["--emit-config=/proc/version/x"], "there is no directory"),
         (["--memory", "much"], "invalid int value: 'much'"),
-        (["--type", "hvm"], "invalid choice: 'hvm'"),
+        (["--type", "qemu"], "invalid choice: 'qemu'"),
+        (["--format", "lxd"], "invalid choice: 'lxd'"),
+        (["--xen", "5"], "'5' is not a release of Xen"),
+        (["--xen", "3.2"], "the xl of Xen 3.2 does not read this form"),
+        (["--xen", "4.5", "--format", "xm"], "Xen 4.5 has no xm any more"),
+        (["--xen", "4.9", "--type", "pvh"], "Xen 4.9 has no PVH guests"),
+        (["--format", "xm", "--type", "pvshim"], "xm has no PVH guests"),
+        (["--format", "libvirt", "--type", "pvshim"], "libvirt has no word for pvshim"),
+        (["--format", "xe", "--type", "hvm"], "--format xe is not made for the type hvm"),
+        (["--format", "xe", "--memory", "512"], "it does not go with --memory"),
+        (["--format", "xe", "--disk-backend", "/dev/x"], "it does not go with --disk-backend"),
+        (["check", "--to-xenstore"], "--to-xenstore goes with `prepare` and `config`"),
+        (["--dry-run", "--to-xenstore"], "without --dry-run"),
         (["--bootloader", "lilo"], "invalid choice: 'lilo'"),
         (["--root", "/none"], "--root /none: no such directory"),
         (["--root"], "expected one argument"),
@@ -139,13 +151,14 @@ def test_the_options_are_what_was_asked_for(
         capfd, "--device-names", "xvd", "--kernel-package", str(package), "--type", "pvh",
         "--bootloader", "pvgrub", "--name", "a", "--bridge", "b", "--memory", "1", "--maxmem", "2",
         "--vcpus", "3", "--disk-backend", "/dev/vg/a=b", "--disk-backend", "sdb=/dev/vg/b",
-        "--mac", MAC.upper(),
+        "--mac", MAC.upper(), "--format", "libvirt", "--xen", "4.17.3",
     )  # fmt: skip
     options = looked["options"]
     assert vars(options) == {
         "device_names": "xvd", "kernel_packages": (str(package),), "type": "pvh",
         "bootloader": "pvgrub", "name": "a", "bridge": "b", "memory_mib": 1, "maxmem_mib": 2,
         "vcpus": 3, "disk_backends": {"xvda": "/dev/vg/a=b", "sdb": "/dev/vg/b"}, "macs": (MAC,),
+        "form": "libvirt", "xen": (4, 17),
     }  # fmt: skip
 
 
@@ -164,6 +177,9 @@ def test_the_options_are_what_was_asked_for(
         (["--dry-run"], guest(as_root=False), 1, ""),
         (["config"], READY, 0, "config"),
         (["config"], guest(), 1, ""),
+        (["config", "--type", "hvm"], guest(), 0, "config"),
+        (["--type", "hvm", "--emit-config"], READY, 0, "config"),
+        (["config", "--format", "json"], READY, 0, "config"),
         (["--emit-config"], READY, 0, "config"),
         (["--dry-run", "--emit-config"], guest(), 0, "config"),
         (["--emit-config", "--dry-run"], guest(as_root=False), 1, ""),
@@ -184,7 +200,7 @@ def test_stdout_holds_data_or_nothing(
     if out == "json":
         assert json.loads(stdout)["ready"] == (status == 0)
     else:
-        assert (f"mac={MAC}" in stdout) == (out == "config")
+        assert (MAC in stdout) == (out == "config")
         assert bool(stdout) == bool(out)
     assert "Traceback" not in stderr
 
@@ -457,3 +473,38 @@ def test_errors_carry_a_status() -> None:
     assert UsageError("x").status is Exit.USAGE
     assert PvprepError("x").status is Exit.PUT_BACK
     assert [int(status) for status in Exit] == [0, 1, 2, 3, 4]
+
+
+# Where the config goes in a guest of Xen
+
+
+def test_xenstore_is_asked_for_before_anything_changes(
+    looked: dict[str, Any], capfd: pytest.CaptureFixture[str], tree: Path
+) -> None:
+    status, out, err = run(capfd, "--to-xenstore", "--root", str(tree))
+    assert (status, out) == (1, "")
+    assert "xenstore cannot be reached" in err
+    assert looked["options"] is None
+
+
+def test_the_config_goes_to_xenstore(
+    looked: dict[str, Any], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[Any] = []
+    monkeypatch.setattr(handover, "check", lambda _guest: None)
+    monkeypatch.setattr(handover, "leave_config", lambda *what: left.append(what))
+    status, out, err = run(capfd, "config", "--to-xenstore", "--format", "libvirt")
+    assert (status, out) == (0, "")
+    assert "in dom0, `pvprep-dom0 fetch`" in err
+    ((_, config, form),) = left
+    assert (form, config[:4]) == ("libvirt", b"<!--")
+
+
+def test_what_a_release_cannot_load_is_no_config(
+    looked: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    looked["facts"] = settle(guest(kernels=[kernel(proof={"compression": "zstd"})]))[0]
+    status, out, err = run(capfd, "config", "--xen", "4.14")
+    assert (status, out) == (1, "")
+    assert "Xen 4.14 cannot load" in err and "kernel.dom0-too-old" in err
+    assert run(capfd, "config", "--xen", "4.15")[0] == 0

@@ -16,7 +16,7 @@ from tests.unit.building import VERSION
 from tests.unit.journal_tools import changed, snapshot
 from tests.unit.trees import Builder
 
-from pvprep import converge
+from pvprep import converge, selinux
 from pvprep.changes import Remove, WriteFile
 from pvprep.errors import Exit, PvprepError
 from pvprep.facts import Facts
@@ -133,6 +133,43 @@ def test_a_kernel_takes_two_rounds(case: Case) -> None:
     assert len(case.builder.installs) == 1
     assert case.states() == [State.COMMITTED]
     assert case.out.getvalue().count("install linux-image-amd64") >= 1
+
+
+def _let_install(case: Case, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """The package brings kernels that cannot boot PV."""
+
+    def install(change: Any) -> None:
+        case.builder.installs.append(change)
+        for name in names:
+            (case.root / "boot" / name).write_bytes(trees.image(pv=False))
+
+    monkeypatch.setattr(case.builder, "install", install)
+
+
+@pytest.mark.parametrize("options", [{}, {"kernel_packages": ("/tmp/k.rpm",)}])
+def test_a_new_kernel_that_is_none_for_pv_is_put_back(
+    case: Case, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    (case.root / f"boot/vmlinuz-{VERSION}").write_bytes(trees.image(pv=False))
+    _let_install(case, monkeypatch, "vmlinuz-6.9")
+    with pytest.raises(PvprepError) as caught:
+        case.prepare(**options)
+    assert caught.value.status is Exit.PUT_BACK
+    assert "6.9 has no PV entry point" in caught.value.message
+    assert VERSION not in caught.value.message, "that one was there before"
+    assert "--kernel-package" in caught.value.hint
+    assert len(case.builder.installs) == 1
+    assert case.states() == [State.ROLLED_BACK]
+
+
+def test_packages_that_bring_no_kernel_into_boot(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (case.root / f"boot/vmlinuz-{VERSION}").write_bytes(trees.image(pv=False))
+    _let_install(case, monkeypatch)
+    with pytest.raises(PvprepError, match="no new kernel into /boot"):
+        case.prepare()
+    assert case.states() == [State.ROLLED_BACK]
 
 
 def test_a_package_file_is_installed_once(case: Case) -> None:
@@ -306,3 +343,43 @@ def test_rolled_back_it_is_as_it_was_and_can_be_done_again(case: Case) -> None:
     Journal(case.guest).rollback(case.builder)
     assert changed(before, snapshot(case.root)) == {}
     assert case.prepare().ready
+
+
+def test_what_is_new_gets_its_label_and_nothing_else(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labelled: list[str] = []
+    monkeypatch.setattr(selinux, "restore", lambda _guest, paths, _line: labelled.extend(paths))
+    assert case.prepare().ready
+    assert {"/etc/udev", "/etc/udev/rules.d", f"/{trees.RULES}"} <= set(labelled)
+    assert not {"/etc", "/etc/fstab", f"/{INITRD}"} & set(labelled)
+
+
+def test_a_failure_to_label_puts_everything_back(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise PvprepError("new files could not be labelled")
+
+    monkeypatch.setattr(selinux, "restore", fail)
+    before = snapshot(case.root)
+    with pytest.raises(PvprepError, match="everything was put back"):
+        case.prepare()
+    assert changed(before, snapshot(case.root)) == {}
+
+
+def test_a_boot_that_took_autorelabel_along_stands_in_the_way_of_nothing(case: Case) -> None:
+    for path, text in (("config", "SELINUX=enforcing\n"), ("targeted/contexts/files", "")):
+        place = case.root / "etc/selinux" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+    before = snapshot(case.root)
+    assert case.prepare().ready
+    mark = case.root / ".autorelabel"
+    assert mark.read_bytes() == b""
+    mark.unlink()
+    journal = Journal(case.guest)
+    assert [check for check in journal.verify() if check.problem] == []
+    assert journal.rollback(case.builder).problems == ()
+    assert not mark.exists()
+    assert set(changed(before, snapshot(case.root))) == {"/"}  # its time is the boot's

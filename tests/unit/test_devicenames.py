@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pvprep.devicenames import NAME, DeviceMap, as_path, join, split
+from pvprep.devicenames import NAME, DeviceMap, as_path, join, split, vdev_of
 from pvprep.facts import Disk, Partition
 
 SDA = Disk(
@@ -211,3 +211,17 @@ def test_every_disk_has_one_vdev_and_translating_twice_is_once(
 def test_any_path_is_answered(path: str) -> None:
     for whole in (path, "/dev/" + path, "/dev/disk/by-id/" + path):
         assert not (MAP.translate(whole) and MAP.unknown(whole))
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [
+        (768, "hda"), (832, "hdb"), (5632, "hdc"), (5696, "hdd"), (769, "hda1"), (5697, "hdd1"),
+        (2048, "sda"), (2064, "sdb"), (2063, "sda15"), (51712, "xvda"), (51713, "xvda1"),
+        (51952, "xvdp"), ((1 << 28) + (16 << 8), "xvdq"), ((1 << 28) + (701 << 8) + 17, "xvdzz17"),
+        ((1 << 28) + (536 << 8) + 37, "xvdtq37"), (896, ""), (5760, ""), (2 << 28, ""), (0, ""),
+    ],
+)  # fmt: skip
+def test_numbers_of_virtual_disks(number: int, name: str) -> None:
+    """As xen-vbd-interface(7) encodes them; its own examples are among these."""
+    assert vdev_of(number) == name

@@ -13,10 +13,14 @@ from pvprep.explain import explain, topics
 from pvprep.steps import STEPS
 
 SOURCES = Path(pvprep.__file__).parent
-SAYERS = [*(SOURCES / "steps").glob("*.py"), SOURCES / "packages" / "dpkg.py"]
+SAYERS = [
+    *(SOURCES / "steps").glob("*.py"),
+    *(SOURCES / "packages" / name for name in ("dpkg.py", "rpmcheck.py")),
+    SOURCES / "survey" / "kernels.py",
+]
 # An id as a literal, `topic.what`; file names such as "x.conf" have other endings.
 ID = re.compile(r"\"([a-z]+\.[a-z0-9]+(?:-[a-z0-9]+)*)\"(?!:)")
-NAMES = ("grub.cfg", "grub.conf", "menu.lst")
+NAMES = ("grub.cfg", "grub.conf", "menu.lst", "rpmdb.sqlite")
 
 
 def said() -> dict[str, str]:

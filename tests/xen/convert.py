@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from tests.guests.profiles import MAC
+from tests.xen.lab import BACKEND
+
+from pvprep import plan, survey
+from pvprep.draft import Draft
+from pvprep.guest import Guest
+from pvprep.predict import predict
+from pvprep.pygrub import Refusal
 
 TOP = Path(__file__).resolve().parents[2]
-# What the configs have as the disk; the lab maps it to its own.
-BACKEND = "/dev/drbd/bifit"
 MEMORY_MIB = 384
 
 
 @dataclass(frozen=True)
 class Promise:
-    """What pvprep says of a prepared tree: of `pvprep check --json`, what pygrub will take."""
+    """What pvprep says that pygrub takes: by the names that they have on the file system."""
 
-    volume: str
     kernel: str
     initrd: Optional[str]
     args: str
 
 
-def convert(root: Path, config: Path, *options: str) -> Promise:
-    """Prepare the tree and write the config. Raises CalledProcessError if pvprep refuses."""
-    emit(root, config, *options)
-    pygrub = json.loads(run(root, "check", "--json"))["pygrub"]
-    return Promise(*(pygrub[name] for name in ("volume", "kernel", "initrd", "args")))
+def promised(root: Path) -> Union[Promise, Refusal]:
+    """What pvprep's simulation of pygrub makes of a tree as it is, prepared or not."""
+    found = predict(Draft(survey.take(Guest(str(root)), plan.reads())))
+    if isinstance(found, Refusal):
+        return found
+    return Promise(found.kernel, found.initrd, found.args)
 
 
 def emit(root: Path, config: Path, *options: str, verb: str = "prepare") -> None:
-    """Prepare the tree, write the config; with --dry-run, or as `config`, the config alone."""
+    """Prepare the tree, write the config; with --dry-run, or as `config`, the config alone.
+
+    Raises CalledProcessError if pvprep refuses.
+    """
     machine = ["--memory", str(MEMORY_MIB), "--vcpus", "1", "--mac", MAC]
     run(root, verb, f"--emit-config={config}", "--disk-backend", BACKEND, *machine, *options)
 

@@ -26,6 +26,7 @@ PACKAGES = (
     "iproute2",
     "kmod",
     "linux-image-amd64",
+    "qemu-system-xen",
     "xen-hypervisor-4.17-amd64",
     "xen-utils-4.17",
     "xenstore-utils",
@@ -43,6 +44,7 @@ _XEN_MODULES = (
     "xen-blkback",
     "xen-netback",
     "bridge",
+    "tun",
 )
 _INITRD_INIT = Path(__file__).with_name("dom0-initrd-init")
 _UNUSED = ("usr/share/doc", "usr/share/locale", "usr/share/man", "var/cache/apt", "var/lib/apt")

@@ -1,13 +1,17 @@
-"""What it takes for a guest to be up in earnest."""
+"""What it takes for a guest to be up in earnest, and to have been booted as pvprep foretold."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Union
 
 from tests.guests import profiles
+from tests.xen.cases import Built
 from tests.xen.convert import Promise
 from tests.xen.lab import Result
+
+from pvprep.pygrub import Refusal
 
 
 def assert_up(result: Result, guest_type: str) -> None:
@@ -17,24 +21,32 @@ def assert_up(result: Result, guest_type: str) -> None:
     assert (said.hypervisor, said.guest_type) == ("xen", guest_type)
     assert (said.state, said.failed) == ("running", ()), said.log
     (nic,) = said.nics
-    assert (nic.name, nic.state, nic.mac, nic.driver) == ("ens3", "up", profiles.MAC, "vif")
+    driver = "e1000" if guest_type == "HVM" else "vif"
+    assert (nic.name, nic.state, nic.mac, nic.driver) == ("ens3", "up", profiles.MAC, driver)
     assert nic.address.startswith("10.77.0.") and nic.address.endswith("/24")
     assert said.consoles[-1] == "hvc0"
     assert result.off
 
 
-def assert_picked(result: Result, root: Path, promise: Promise) -> None:
-    """pygrub took what pvprep said that it would. root: with /boot, even if that lies elsewhere."""
-    assert promise.initrd
-    assert result.pygrub == {
-        "kernel": digest(root / promise.kernel.lstrip("/")),
-        "ramdisk": digest(root / promise.initrd.lstrip("/")),
-    }
+def assert_down(result: Result, error: str) -> None:
+    """It did not come up, for this reason."""
+    assert not result.up and not result.login and result.facts is None, result.console[-3000:]
+    assert result.error == error, result.dom0[-3000:] + result.console[-3000:]
 
 
-def assert_told(result: Result, promise: Promise) -> None:
+def assert_picked(result: Result, built: Built) -> None:
+    """pygrub took what pvprep said that it would, or nothing where it said so."""
+    expected = {}
+    promise = built.promise
+    if isinstance(promise, Promise):
+        files = {"kernel": promise.kernel, "ramdisk": promise.initrd}
+        expected = {name: digest(built.taken(path)) for name, path in files.items() if path}
+    assert result.pygrub == expected
+
+
+def assert_told(result: Result, promise: Union[Promise, Refusal]) -> None:
     """The kernel that runs is the one that was promised, with the arguments that were."""
-    assert result.facts
+    assert result.facts and isinstance(promise, Promise)
     assert result.facts.cmdline == promise.args
     assert Path(promise.kernel).name == f"vmlinuz-{result.facts.kernel}"
 

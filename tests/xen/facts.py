@@ -1,6 +1,6 @@
 """What a guest says of itself: a unit of the tests prints it on the console when the system is up.
 
-A PV guest has no 9p and no serial port: its console is the way out.
+A PV guest has no 9p and no serial port: its console is the way out. An HVM domain has the latter.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ _UNIT = """\
 Description=Tell the tests of pvprep what this boot came to
 Documentation=file:/usr/local/sbin/pvprep-tests-facts
 ConditionVirtualization=xen
+# Not in a boot that has something else to do (inside.py).
+ConditionPathExists=!/var/lib/pvprep-tests/todo
 
 [Service]
 # Started at once, so that the system can be up before it looks.
@@ -72,8 +74,9 @@ facts() {
     fi
 }
 facts >/run/pvprep-tests-facts
+# An HVM domain has the serial port that its config gives it.
 out=/dev/hvc0
-[ -c $out ] || out=/dev/console
+[ "$(cat /sys/hypervisor/guest_type)" != HVM ] || out=/dev/ttyS0
 {
     echo
     echo "== BEGIN =="

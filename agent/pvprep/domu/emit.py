@@ -1,56 +1,57 @@
-"""Write a DomU as xl.cfg(5), through the template beside this module.
+"""Write a DomU in one of the forms, through the template for it beside this module.
 
-What only dom0 knows becomes a value that stops `xl create`, with a loud comment on the line before.
+What only dom0 knows becomes a value that stops its tools, with a loud comment on the line before.
 """
 
 from __future__ import annotations
 
-import posixpath
+import dataclasses
+import json
+import shlex
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple, Optional
 
 from pvprep import __version__
-from pvprep.domu.model import DomU, Vbd, Vif
-from pvprep.domu.quote import comment, quote
-
-# Debian's package grub-xen-host. For PV, GRUB must have the kernel's bits.
-PVGRUB_PV = "/usr/lib/grub-xen/grub-x86_64-xen.bin"
-PVGRUB_PV_32 = "/usr/lib/grub-xen/grub-i386-xen.bin"
-PVGRUB_PVH = "/usr/lib/grub-xen/grub-i386-xen_pvh.bin"
+from pvprep.domu import libvirt, quote, releases, xe, xl, xm
+from pvprep.domu.model import DomU
+from pvprep.domu.placeholders import NO_MEMORY, copied_out, disk_target, pvgrub_image
+from pvprep.domu.releases import Release
 
 TEMPLATES = Path(__file__).with_name("templates")
-# Not a value at all: xl takes a quoted word with a mere warning and starts the guest with 32 MiB.
-NO_MEMORY = "REPLACE-ME"
 
 
-def disk_target(disk: Vbd) -> str:
-    """The disk's path in dom0; else one that does not exist, by which libxl refuses to start."""
-    return disk.target or f"/dev/REPLACE-ME/{disk.guest_name or disk.vdev}"
+class _Form(NamedTuple):
+    """value: quotes one. note: makes words fit for a comment. parts: what has its own grammar."""
+
+    template: str
+    value: Callable[[str], str]
+    note: Callable[[str], str]
+    parts: ModuleType
 
 
-def disk_spec(disk: Vbd) -> str:
-    """A disk as xl-disk-configuration(5) has it; target= last: it takes all the rest."""
-    return (
-        f"format={disk.format}, vdev={disk.vdev}, access={disk.access}, target={disk_target(disk)}"
-    )
+def _shell(text: str) -> str:
+    return shlex.quote(quote.check(text, "a word"))
 
 
-def vif_spec(vif: Vif) -> str:
-    """An interface as xl-network-configuration(5) has it."""
-    return f"mac={vif.mac}" + (f",bridge={vif.bridge}" if vif.bridge else "")
+_FORMS: Mapping[str, _Form] = {
+    "xl": _Form("xl.cfg.j2", quote.quote, quote.comment, xl),
+    "xm": _Form("xm.cfg.j2", quote.python, quote.comment, xm),
+    "libvirt": _Form("libvirt.xml.j2", quote.xml, quote.xml_comment, libvirt),
+    "xe": _Form("xe.sh.j2", _shell, quote.comment, xe),
+}
 
 
-def pvgrub_image(domu: DomU) -> str:
-    """The GRUB that runs inside the domain."""
-    if domu.boot.image:
-        return domu.boot.image
-    if domu.pvshim:
-        return PVGRUB_PV_32
-    return PVGRUB_PV if domu.type == "pv" else PVGRUB_PVH
+def emit(domu: DomU, form: str = "xl", xen: Optional[Release] = None) -> str:
+    """The configuration for a release of Xen (None: for any in use), in one of releases.FORMS.
 
-
-def copied_out(in_dom0: str, in_guest: str, name: str) -> str:
-    """A kernel's or initrd's path in dom0; else one that does not exist, by which xl stops."""
-    return in_dom0 or f"/REPLACE-ME/{posixpath.basename(in_guest) or name}"
+    Encode it with utf-8/surrogateescape: paths keep their bytes. Raises PvprepError for what that
+    form or release cannot have.
+    """
+    releases.check(domu, form, xen)
+    return _json(domu) if form == "json" else _render(domu, _FORMS[form], xen)
 
 
 def size(count: int) -> str:
@@ -58,8 +59,16 @@ def size(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
 
 
-def emit(domu: DomU) -> str:
-    """The configuration file. Encode it with utf-8/surrogateescape: paths keep their bytes."""
+def _json(domu: DomU) -> str:
+    """The model itself, for programs: version 1. Keys are only ever added.
+
+    domain: the fields of model.DomU, disks those of Vbd, vifs of Vif, boot of Boot. What only dom0
+    knows is null (memory_mib, target) or "" (kernel, bridge).
+    """
+    return json.dumps({"version": 1, "domain": dataclasses.asdict(domu)}, indent=2) + "\n"
+
+
+def _render(domu: DomU, form: _Form, xen: Optional[Release]) -> str:
     import jinja2
 
     environment = jinja2.Environment(
@@ -70,16 +79,16 @@ def emit(domu: DomU) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(cfg=quote, note=comment, size=size)
-    template = environment.get_template("xl.cfg.j2")
-    return template.render(
+    environment.filters.update(cfg=form.value, note=form.note, size=size)
+    return environment.get_template(form.template).render(
         domu=domu,
         boot=domu.boot,
+        form=form.parts,
+        xen=xen,
+        knows=partial(releases.knows, xen),
         version=__version__,
         no_memory=NO_MEMORY,
         pvgrub_image=pvgrub_image(domu),
         copied_out=copied_out,
         disk_target=disk_target,
-        disk_spec=disk_spec,
-        vif_spec=vif_spec,
     )

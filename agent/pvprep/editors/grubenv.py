@@ -27,12 +27,13 @@ def edit(text: str, key: str, change: Callable[[str], str]) -> Edited:
     """Pass the value of a variable, as it is written, through `change`.
 
     Nothing is done where the block has no room for the new value, or where the value has a `\\` in
-    it, which may mean that it runs on.
+    it, which may mean that it runs on, or no end, so that the filling would be a part of it.
     """
     prefix = f"{key}="
     for number, line in enumerate(lines(text), 1):
-        old = cut(line)[0][len(prefix) :]
-        if not line.startswith(prefix) or "\\" in old:
+        old, end = cut(line)
+        old = old[len(prefix) :]
+        if not line.startswith(prefix) or "\\" in old or not end:
             continue
         new = change(old)
         at = sum(map(len, lines(text)[: number - 1])) + len(prefix)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from ..facts import Nic
-from .edited import Edit, lines
-from .linewise import Partial, cut, is_comment
+from .edited import Edit, Edited, lines
+from .linewise import Partial, cut, insert, is_comment
 
 # What a vif of Xen answers: ethtool's and the module's name of its driver; udev's ID_PATH.
 _PV = {"driver": ("vif", "xen_netfront", "xen-netfront"), "path": ("xen-vif-0", "vif-0")}
@@ -26,6 +26,7 @@ _SCALAR = re.compile(r""""[^"\\]*"|'[^']*'|[^ \t#"'&*!|>{}\[\],%@`?:-][^ \t#]*""
 _NO_MORE = re.compile(r"[ \t]*(?:[ \t]#.*)?", re.DOTALL)
 _FLOW = re.compile(r"\bmatch:[ \t]*\{")
 _NETWORKD = {"Driver": "driver", "Path": "path", "MACAddress": "mac", "Name": "name"}
+_ETHERNET = ("ethernet", "802-3-ethernet")
 _NETPLAN = {"driver": "driver", "macaddress": "mac", "name": "name"}
 
 
@@ -66,14 +67,46 @@ def netplan(text: str, nics: Sequence[Nic]) -> Partial:
     return Partial(edited.text, edited.edits, tuple(sorted([*edited.leftover, *flow])))
 
 
-def keyfile(text: str) -> Partial:
-    """NetworkManager's keyfiles: driver= and path= in [match] are only told, never changed."""
-    leftover = [
-        (at + 1, (head + value).strip())
-        for at, key, head, value in _ini(text, "match")
-        if key in _PV and value.strip(";") and not _met(value.strip(";").split(";"), _PV[key])
-    ]
-    return Partial(text, (), tuple(leftover))
+def keyfile(text: str, nics: Sequence[Nic]) -> Partial:
+    """NetworkManager's keyfiles: driver= and path= in [match] become mac-address= in [ethernet]."""
+    match = []
+    for at, key, head, value in _ini(text, "match"):
+        if key in _PV and value.strip(";"):
+            plain = tuple(value.strip(";").split(";"))
+            # Of several conditions "|" and "&" say which have to hold.
+            sure = not any(re.match(r"[|&\\]", part) for part in plain)
+            match.append(_Condition(at, key, plain if sure else (), head + value, ""))
+    gone = [found for found in match if not _stays(found)]
+    name, mac, ethernet = keyfile_interface(text)
+    known = (("name", name), ("mac", mac))
+    match += [_Condition(0, kind, (value,), "", "") for kind, value in known if value]
+    wanted = _only(match, nics) if ethernet else ""
+    if not gone or not wanted:
+        return Partial(text, (), tuple((found.line + 1, found.text.strip()) for found in gone))
+    every = lines(text)
+    for found in gone:
+        every[found.line] = ""
+    edits = [Edit(found.line + 1, found.text.strip(), "") for found in gone]
+    added = Edited("".join(every)) if mac else _add_mac("".join(every), wanted)
+    return Partial(added.text, (*edits, *added.edits))
+
+
+def keyfile_interface(text: str) -> tuple[str, str, bool]:
+    """What a keyfile's connection is for: name and MAC address ("" if any), and whether it is one
+    over Ethernet."""
+    connection = {key: value for _, key, _, value in _ini(text, "connection")}
+    card = {key: value for part in _ETHERNET for _, key, _, value in _ini(text, part)}
+    mac = card.get("mac-address", "").lower()
+    return connection.get("interface-name", ""), mac, connection.get("type") in _ETHERNET
+
+
+def _add_mac(text: str, mac: str) -> Edited:
+    body = f"mac-address={mac}"
+    for at, line in enumerate(_bodies(text)):
+        found = _SECTION.fullmatch(line)
+        if found and found[1] in _ETHERNET:
+            return insert(text, at + 1, [body])
+    return insert(text, len(lines(text)), ["", "[ethernet]", body])
 
 
 def _rewrite(text: str, matches: Sequence[Sequence[_Condition]], nics: Sequence[Nic]) -> Partial:

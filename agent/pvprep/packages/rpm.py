@@ -19,7 +19,7 @@ from . import locks, rpmcheck, rpmdb
 from .child import Child, Progress
 from .localfiles import inside
 
-_FAILED = re.compile(r"scriptlet failed")
+_FAILED = re.compile(r"script(let)? failed")  # rpm's words, and libzypp's
 
 
 class Rpm:
@@ -33,7 +33,7 @@ class Rpm:
         self.line = line
         self.progress = progress
         self.timeout = timeout
-        self.failures: list[str] = []  # of scripts, in the words of the package manager
+        self.said: list[str] = []  # every line of the last run
 
     def wait(self) -> None:
         """Wait until nobody changes packages; raises PvprepError after the timeout."""
@@ -116,12 +116,12 @@ class Rpm:
         packages: as Package.full; files: theirs, inside the guest.
         """
         rpmdb.expect(self.guest, files)
-        self.failures.clear()
         status, child = act()
+        failed = [text.strip() for text in self.said if _FAILED.search(text)]
         there = {package.full for package in rpmdb.packages(self.guest).values()}
         missing = [package for package in packages if package not in there]
-        if status or missing or self.failures:
-            failures = "; ".join(dict.fromkeys(self.failures)) or child.error
+        if status or missing or failed:
+            failures = "; ".join(dict.fromkeys(failed)) or child.error
             raise PvprepError(
                 f"the installation failed: {failures or child.explain()}"
                 + (f"; not installed: {', '.join(missing)}" if missing else ""),
@@ -130,21 +130,17 @@ class Rpm:
             )
         rpmdb.settled(self.guest)
 
-    def _child(self) -> Child:
-        return Child(self._hear, self.progress, tree=not self.guest.running)
-
     def _hear(self, text: str) -> None:
-        if _FAILED.search(text):
-            self.failures.append(text.strip())
+        self.said.append(text)
         self.line(text)
 
     def _run(self, argv: Sequence[str], status_words: bool = False) -> tuple[int, Child]:
         """Run a program inside; status_words: its last argument is the descriptor for them."""
-        child = self._child()
+        self.said.clear()
+        child = Child(self._hear, self.progress, tree=not self.guest.running)
 
         def work(status: int) -> int:
-            if not self.guest.running:
-                namespace.mount_root(self.guest)
+            namespace.for_fetching(self.guest)
             command = self.guest.argv([*argv, str(status)] if status_words else argv)
             os.execvp(command[0], command)
 

@@ -99,7 +99,6 @@ class Zypper(Rpm):
                 self.line(f"upgrades to {item.full}, which is needed; rollback does not undo it")
 
     def _zypper(self, *words: str) -> tuple[int, Child]:
-        self.said: list[str] = []
         wait = f"ZYPP_LOCK_TIMEOUT={self.timeout:.0f}"
         return self._run(["env", wait, "zypper", "--non-interactive", "--xmlout", *words])
 
@@ -112,15 +111,15 @@ class Zypper(Rpm):
 
     def _hear(self, text: str) -> None:
         """One line of XML, or of what a script printed."""
-        self.said.append(text)
+        self.said.append(text)  # as it is: the plan is in it
         message, progress = _MESSAGE.search(text), _PROGRESS.search(text)
         if message:
-            super()._hear(html.unescape(message[2]))
+            self.line(html.unescape(message[2]))
         elif progress:
             value = float(progress[2]) / 100 if progress[2] else None
             self.progress(value, html.unescape(progress[1]))
         elif not text.lstrip().startswith("<"):
-            super()._hear(html.unescape(text.replace("</message>", "")))
+            self.line(html.unescape(text.replace("</message>", "")))
 
 
 def _items(text: str) -> Iterator[_Item]:

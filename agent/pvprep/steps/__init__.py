@@ -1,7 +1,8 @@
 """The steps, in the order in which they are planned: what a PV guest needs, top to bottom.
 
 The kernel goes first, since which kernel it is decides names; initrd and boot loader go last, since
-the initrd copies what the others write, and the boot entry must name what is there.
+the initrd copies what the others write, and the boot entry must name what is there. SELinux looks
+at what all of them make.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from . import (
     kernel,
     network,
     preflight,
+    selinux,
     tls,
 )
 from .step import Step
@@ -31,4 +33,5 @@ STEPS: tuple[Step, ...] = (
     hardware.STEP,
     initrd.STEP,
     bootloader.STEP,
+    selinux.STEP,
 )

@@ -8,6 +8,7 @@ but cannot boot PV. Where no installed kernel can, one is installed by the packa
 
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatchcase
 
 from ..changes import InstallPackages
@@ -94,6 +95,7 @@ def plan(context: Context, draft: Draft) -> None:
         return
     if context.target:
         _praise(context.target, draft)
+        _dom0(context, context.target, draft)
         return
     for kernel in context.facts.kernels:
         _blame(kernel, options.type, draft)
@@ -178,6 +180,32 @@ def _praise(kernel: Kernel, draft: Draft) -> None:
         )
 
 
+def _dom0(context: Context, kernel: Kernel, draft: Draft) -> None:
+    """Say where dom0's Xen cannot unpack it: the one that was named, else the one that runs now.
+
+    GRUB in the domain unpacks by itself, and XenLinux kernels were loaded before all of these.
+    """
+    options = context.options
+    since = SINCE.get(kernel.proof.compression)
+    runs_on = context.facts.machine.hypervisor
+    running = re.match(r"Xen (\d+)\.(\d+)", runs_on)
+    xen = options.xen or (running and (int(running[1]), int(running[2])))
+    if not since or not xen or kernel.xenlinux:
+        return
+    if options.bootloader == "pvgrub" or options.type == "hvm":
+        return
+    if xen < tuple(map(int, since.split("."))):
+        draft.say(
+            "kernel.dom0-too-old",
+            Level.ERROR if options.xen else Level.WARN,
+            f"Xen {xen[0]}.{xen[1]} cannot load {kernel.version}: its payload is packed with "
+            f"{kernel.proof.compression}, which takes Xen {since}",
+            evidence=f"--xen {xen[0]}.{xen[1]}" if options.xen else f"it runs on {runs_on}",
+            where=kernel.image,
+            remedy="a newer Xen in dom0, another kernel (--kernel-package), or --bootloader pvgrub",
+        )
+
+
 def _blame(kernel: Kernel, type_: str, draft: Draft) -> None:
     """Why this kernel will not do."""
     proof = kernel.proof
@@ -217,6 +245,11 @@ STEP = Step(
         "kernel.capable": (
             "The image has the ELF notes that Xen's domain builder needs. The compression of its "
             "payload decides which dom0 can unpack it: zstd needs Xen 4.15 or later, lz4 4.4."
+        ),
+        "kernel.dom0-too-old": (
+            "The tools in dom0 unpack the kernel before they start the domain, and those of old "
+            "releases do not know the younger compressions. It is an error where --xen names the "
+            "release, and a warning where the guest only runs on it now."
         ),
         "kernel.none": (
             "No kernel is there or known that can boot PV. --kernel-package gives one. RHEL 8, 9 "

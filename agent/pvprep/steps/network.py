@@ -3,18 +3,21 @@
 A PV network interface is named enX0 (systemd 250 and later) or eth0 where the emulated card was
 ens3, and every file that says ens3 would mean nothing. So the name is pinned to the MAC address
 by a systemd.link(5) file, which holds under HVM too, and interfaces(5), netplan, systemd-networkd,
-NetworkManager and cloud-init keep what they have; the domU config must give the same MAC, and does.
-Persistent-net rules of older systems, which would give the new card a new name, are cleaned.
+NetworkManager, ifcfg files, wicked and cloud-init keep what they have; the domU config must give
+the same MAC, and does. Before systemd 197 names come from persistent-net rules or from HWADDR= in
+ifcfg files: what goes by MAC there stays. What chooses an interface by its emulated hardware
+(driver, PCI address) would find none, and is made to choose it by its MAC address. Persistent-net
+rules which would give the new card a new name are cleaned.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ..context import Context
 from ..draft import Draft
-from ..editors import netmatch, udevnet
+from ..editors import ifcfg, netmatch, udevnet
 from ..facts import Facts, Nic
 from ..findings import Level
 from .step import Step
@@ -29,24 +32,43 @@ MACAddress={mac}
 [Link]
 {name}
 """
-RULES = tuple(f"/etc/udev/rules.d/*{name}" for name in udevnet.FILES)
-MATCHES = (
-    "/etc/systemd/network/*.network",
-    "/etc/systemd/network/*.link",
-    "/etc/netplan/*.yaml",
-    "/etc/NetworkManager/system-connections/*",
-)
-# Without these udev knows no .link files (systemd 197 and later have them).
-LINK_SUPPORT = ("/lib/udev/rules.d/80-net-setup-link.rules",)
+RULES = "/etc/udev/rules.d/"
+NETWORKD = "/etc/systemd/network/"
+NETPLAN = "/etc/netplan/"
+KEYFILES = "/etc/NetworkManager/system-connections/"
+WICKED = "/etc/wicked/ifconfig/"
+IFCFG = ("/etc/sysconfig/network-scripts/ifcfg-", "/etc/sysconfig/network/ifcfg-")
+INTERFACES = "/etc/network/interfaces"
+# Without the first udev knows no .link files (systemd 209 and later have it); a link to /dev/null
+# under /etc switches them off.
+LINK_RULES = "80-net-setup-link.rules"
+LINK_SUPPORT = (f"/lib/udev/rules.d/{LINK_RULES}", f"/usr/lib/udev/rules.d/{LINK_RULES}")
+PCI_ADDRESS = re.compile(r"\b(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\b", re.IGNORECASE)
 
 
 def plan(context: Context, draft: Draft) -> None:
     """Pin names, clean the rules, and turn matches on vanishing hardware into matches by MAC."""
     facts = context.facts
-    _clean(draft, facts)
-    _pin(draft, facts.nics)
-    _match(draft, facts.nics)
-    if not facts.nics:
+    nics = facts.nics or _given(context)
+    links = _knows_links(draft)
+    _clean(context, draft, nics, links)
+    if links:
+        _pin(draft, nics)
+    else:
+        _unbound(draft, nics)
+    _match(draft, nics)
+    _suse(draft, nics)
+    _other_macs(context, draft)
+    if not nics and context.options.macs:
+        names = sorted(set(_configured(facts)))
+        if names and links:
+            draft.say(
+                "network.unpaired",
+                Level.WARN,
+                f"nobody can tell which of the MACs given is that of {', '.join(names)}",
+                remedy=f"pin each name in a file like {LINK.format('MAC')}, see systemd.link(5)",
+            )
+    elif not nics:
         draft.say(
             "network.no-nic",
             Level.WARN,
@@ -55,11 +77,62 @@ def plan(context: Context, draft: Draft) -> None:
         )
 
 
-def _clean(draft: Draft, facts: Facts) -> None:
-    """Clean the persistent-net rules; what they named is pinned instead."""
-    for path in _matching(facts, *udevnet.FILES):
+def _given(context: Context) -> tuple[Nic, ...]:
+    """For a tree whose files name no MAC: the one card that they configure has the one given."""
+    names, macs = sorted(set(_configured(context.facts))), context.options.macs
+    return (Nic(names[0], macs[0]),) if len(names) == len(macs) == 1 else ()
+
+
+def _configured(facts: Facts) -> Iterator[str]:
+    """The names of the cards that the guest's files configure."""
+    for path, entry in facts.files.items():
+        name = ""
+        if path.startswith(IFCFG):
+            name = ifcfg.interface(path, entry.text).name
+        elif path.startswith(KEYFILES):
+            named, _, ethernet = netmatch.keyfile_interface(entry.text)
+            name = named if ethernet else ""
+        elif path.startswith(INTERFACES):
+            yield from re.findall(r"^[ \t]*iface[ \t]+(e[nt]\w+)[ \t]", entry.text, re.M)
+        elif path.startswith(NETWORKD) and path.endswith(".network"):
+            yield from re.findall(r"^[ \t]*Name[ \t]*=[ \t]*(e[nt]\w+)[ \t]*$", entry.text, re.M)
+        if name:
+            yield name
+
+
+def _knows_links(draft: Draft) -> bool:
+    masked = draft.file(RULES + LINK_RULES)
+    there = any(draft.file(path) for path in LINK_SUPPORT)
+    return there and (masked is None or masked.target != "/dev/null")
+
+
+def _kernel_name(name: str) -> bool:
+    """A name of the kernel's own kind must not be forced: another card may hold it meanwhile."""
+    return re.fullmatch(r"eth\d+", name) is not None
+
+
+def _clean(context: Context, draft: Draft, nics: Sequence[Nic], links: bool) -> None:
+    """Let rules go by MAC alone, and clean those for cards that the PV guest does not have.
+
+    Of the others, those go that a .link file can stand for.
+    """
+    macs = context.options.macs or [nic.mac for nic in nics]
+    names = {nic.mac: nic.name for nic in nics}
+    for path in _live(draft.facts, RULES):
+        if "pvprep" in path:
+            continue
+        result = udevnet.by_mac(draft.text(path), nics)
+        draft.edit(NAME, path, result)
+        _report(draft, path, result.leftover)
+        if not path.endswith(udevnet.FILES):
+            continue
         text = draft.text(path)
-        edited = udevnet.remove(text)
+        kept = [
+            mac
+            for mac, name in udevnet.names(text).items()
+            if mac in macs and (not links or (_kernel_name(name) and names.get(mac) == name))
+        ]
+        edited = udevnet.remove(text, kept)
         if not edited.edits:
             continue  # nothing but comments, or masked by a link to /dev/null
         if udevnet.is_empty(edited.text):
@@ -73,16 +146,13 @@ def _rules(text: str) -> str:
     return f"{count} name{'s' if count != 1 else ''}"
 
 
-def _pin(draft: Draft, nics: tuple[Nic, ...]) -> None:
-    if not any(draft.file(path) for path in LINK_SUPPORT):
-        return
+def _pin(draft: Draft, nics: Sequence[Nic]) -> None:
     for nic in nics:
-        if not nic.mac or _pinned(draft, nic):
+        if not nic.mac or not nic.name or _pinned(draft, nic):
             continue
-        # A name of the kernel's own kind must not be forced (another card may hold it while udev
-        # renames); without a policy the kernel's name stays, and vifs come in the config's order.
-        kernel_name = re.fullmatch(r"eth\d+", nic.name)
-        name = f"# name: {nic.name}\nNamePolicy=" if kernel_name else f"Name={nic.name}"
+        # Without a policy the kernel's name stays, and vifs come in the config's order.
+        kernel = _kernel_name(nic.name)
+        name = f"# name: {nic.name}\nNamePolicy=" if kernel else f"Name={nic.name}"
         path = LINK.format(nic.mac.replace(":", ""))
         text = LINK_TEXT.format(mac=nic.mac, name=name)
         draft.create(NAME, path, text, f"keeps {nic.name} for {nic.mac}")
@@ -101,33 +171,87 @@ def _pinned(draft: Draft, nic: Nic) -> bool:
     return False
 
 
-def _match(draft: Draft, nics: tuple[Nic, ...]) -> None:
-    """Sections that match a driver or a PCI path would match nothing under PV."""
-    for path in _matching(draft.facts, ".network", ".link", ".yaml", "system-connections/"):
-        if "pvprep" in path:
-            continue
-        text = draft.text(path)
-        if path.startswith("/etc/systemd/"):
-            result = netmatch.networkd(text, nics)
-        elif path.startswith("/etc/netplan/"):
-            result = netmatch.netplan(text, nics)
-        else:
-            result = netmatch.keyfile(text)
-        draft.edit(NAME, path, result)
-        for line, there in result.leftover:
+def _unbound(draft: Draft, nics: Sequence[Nic]) -> None:
+    """Where udev knows no .link files, say which names nothing gives to a vif."""
+    bound: set[str] = set()
+    for path in _live(draft.facts, RULES):
+        bound.update(udevnet.names(draft.text(path)))
+    bound.update(ifcfg.interface(path, draft.text(path)).mac for path in _live(draft.facts, *IFCFG))
+    for nic in nics:
+        if nic.name and not _kernel_name(nic.name) and nic.mac not in bound:
             draft.say(
-                "network.hardware-match",
+                "network.name-unbound",
                 Level.WARN,
-                f"matches hardware that a PV guest does not have: {there.strip()}",
-                where=f"{path}:{line}",
-                remedy="match by MAC address instead",
+                f"{nic.name} would be called eth0 or the like: nothing gives it its name by MAC",
+                evidence="udev has no .link files here (80-net-setup-link.rules)",
+                remedy=f"name it by its MAC {nic.mac}: HWADDR= in its ifcfg file, or a udev rule",
             )
 
 
-def _matching(facts: Facts, *parts: str) -> Iterator[str]:
+def _match(draft: Draft, nics: Sequence[Nic]) -> None:
+    """Sections that match a driver or a PCI path would match nothing under PV."""
+    for path in _live(draft.facts, NETWORKD, NETPLAN, KEYFILES):
+        if "pvprep" in path:
+            continue
+        text = draft.text(path)
+        if path.startswith(NETWORKD):
+            result = netmatch.networkd(text, nics)
+        elif path.startswith(NETPLAN):
+            result = netmatch.netplan(text, nics)
+        else:
+            result = netmatch.keyfile(text, nics)
+        draft.edit(NAME, path, result)
+        _report(draft, path, result.leftover)
+
+
+def _suse(draft: Draft, nics: Sequence[Nic]) -> None:
+    """SUSE's files that are named after a place on the bus, and wicked's that speak of one."""
+    for path in _live(draft.facts, *IFCFG):
+        bus = ifcfg.interface(path, draft.text(path)).bus
+        mac = next((nic.mac for nic in nics if bus and nic.path == bus), "")
+        to = path.replace(f"-bus-{bus}", f"-id-{mac}")
+        if mac and not draft.file(to):
+            draft.move(NAME, path, to, "a vif has no PCI address")
+        elif bus and not bus.startswith("vif"):
+            _report(draft, path, [(1, path.rsplit("/", 1)[1])])
+    for path in _live(draft.facts, WICKED):
+        lines = enumerate(draft.text(path).split("\n"), 1)
+        _report(draft, path, [(at, line) for at, line in lines if PCI_ADDRESS.search(line)])
+
+
+def _other_macs(context: Context, draft: Draft) -> None:
+    """Lines that ask for a MAC which the PV guest will not have, as --mac gives it another."""
+    given = context.options.macs
+    gone = [nic.mac for nic in context.facts.nics if given and nic.mac not in given]
+    for path in _live(draft.facts, NETWORKD, NETPLAN, KEYFILES, WICKED, INTERFACES, *IFCFG):
+        for at, line in enumerate(draft.text(path).split("\n"), 1):
+            mac = next((mac for mac in gone if mac in line.lower()), "")
+            if mac and "pvprep" not in path and not line.lstrip().startswith("#"):
+                draft.say(
+                    "network.other-mac",
+                    Level.WARN,
+                    f"asks for {mac}, which the config will not give to the PV guest",
+                    evidence=line.strip(),
+                    where=f"{path}:{at}",
+                    remedy=f"give --mac {mac}, so that the config keeps it, or change the line",
+                )
+
+
+def _report(draft: Draft, path: str, leftover: Sequence[tuple[int, str]]) -> None:
+    for line, there in leftover:
+        draft.say(
+            "network.hardware-match",
+            Level.WARN,
+            f"matches hardware that a PV guest does not have: {there.strip()}",
+            where=f"{path}:{line}",
+            remedy="match by MAC address instead",
+        )
+
+
+def _live(facts: Facts, *prefixes: str) -> Iterator[str]:
+    """Files below these paths, but no directories, nor links to nowhere."""
     for path, entry in sorted(facts.files.items()):
-        mine = path.startswith(("/etc/udev/", "/etc/systemd/network/", "/etc/netplan/", "/etc/Net"))
-        if mine and not entry.is_dir and any(part in path for part in parts):
+        if path.startswith(prefixes) and not entry.is_dir:
             yield path
 
 
@@ -135,7 +259,18 @@ STEP = Step(
     NAME,
     __doc__,
     plan,
-    reads=(*RULES, *MATCHES, *LINK_SUPPORT),
+    reads=(
+        f"{RULES}*.rules",
+        *LINK_SUPPORT,
+        f"{NETWORKD}*.network",
+        f"{NETWORKD}*.link",
+        f"{NETPLAN}*.yaml",
+        f"{KEYFILES}*",
+        *(f"{prefix}*" for prefix in IFCFG),
+        f"{WICKED}*.xml",
+        INTERFACES,
+        f"{INTERFACES}.d/*",
+    ),
     topics={
         "network.no-nic": (
             "In a tree that does not run nobody can ask the hardware. Without a MAC the PV guest "
@@ -144,6 +279,21 @@ STEP = Step(
         "network.hardware-match": (
             "A network configuration chooses its interface by driver, PCI path or a pattern. "
             "pvprep could not tell which interface is meant, so a person has to."
+        ),
+        "network.unpaired": (
+            "A tree configures several interfaces and none by its MAC address. The domU gets the "
+            "MACs that are given, but which of them had which name only a person can tell; under "
+            "PV they would be called enX0, enX1 ... and stay without configuration."
+        ),
+        "network.name-unbound": (
+            "A udev without .link files gives a name by MAC address only where a rule or an ifcfg "
+            "file with HWADDR= says so. Under PV the interface would have the kernel's name, and "
+            "its configuration would not be found."
+        ),
+        "network.other-mac": (
+            "A configuration asks for its interface by MAC address, and --mac gives the domU "
+            "another one: the interface would stay down. The config can keep the MAC that the "
+            "guest has."
         ),
     },
 )

@@ -12,7 +12,7 @@ from ..editors import fstab
 from ..facts import Facts, File, Mount
 from ..guest import Guest
 from . import files as configuration
-from . import hidden, kernels, network, storage, system
+from . import hidden, kernels, network, storage, system, xenstore
 
 
 def take(guest: Guest, patterns: Iterable[str]) -> Facts:
@@ -45,6 +45,7 @@ def take(guest: Guest, patterns: Iterable[str]) -> Facts:
         system=system.kernel_name(),
         has_proc=not guest.running or guest.exists("/proc/self/mountinfo"),
         has_sys=not guest.running or guest.exists("/sys/class"),
+        xenstore=xenstore.xenstore(guest),
         # Only a kernel that has to be installed makes grub-mkconfig run.
         grub_blind="" if any(one.proof.pv for one in installed) else storage.grub_blind(guest),
     )

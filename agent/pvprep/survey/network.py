@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from ..editors import udevnet
+from ..editors import ifcfg, netmatch, udevnet
 from ..facts import File, Nic
 from ..guest import Guest
 
@@ -34,17 +34,43 @@ def nics(guest: Guest) -> tuple[Nic, ...]:
 
 
 def nics_named(files: Mapping[str, File]) -> tuple[Nic, ...]:
-    """The NICs of a tree, as far as its persistent-net rules or our own .link files name them."""
+    """The NICs of a tree, as far as its files give names to MAC addresses.
+
+    Our own .link files know best, then come persistent-net rules, ifcfg files (SUSE's
+    ifcfg-eth-id-MAC says no name) and NetworkManager's keyfiles.
+    """
     found: dict[str, str] = {}
-    for path, entry in files.items():
-        if LINK.fullmatch(path):
-            mac = re.search(r"^MACAddress=(\S+)", entry.text, re.M)
-            name = re.search(r"^(?:Name=|# name: )(\S+)", entry.text, re.M)
-            if mac and name:
-                found[mac.group(1).lower()] = name.group(1)
-        elif path.startswith("/etc/udev/rules.d/") and path.endswith(udevnet.FILES):
-            found.update(udevnet.names(entry.text))
+    for read in (_by_link, _by_rules, _by_ifcfg, _by_keyfile):
+        for path, entry in sorted(files.items()):
+            for mac, name in read(path, entry.text).items():
+                if not entry.is_dir and ifcfg.MAC.fullmatch(mac):
+                    found[mac] = found.get(mac) or name
     return tuple(Nic(name, mac) for mac, name in sorted(found.items(), key=lambda item: item[1]))
+
+
+def _by_link(path: str, text: str) -> dict[str, str]:
+    mac = re.search(r"^MACAddress=(\S+)", text, re.M)
+    name = re.search(r"^(?:Name=|# name: )(\S+)", text, re.M)
+    return {mac[1].lower(): name[1]} if LINK.fullmatch(path) and mac and name else {}
+
+
+def _by_rules(path: str, text: str) -> dict[str, str]:
+    named = path.startswith("/etc/udev/rules.d/") and path.endswith(udevnet.FILES)
+    return udevnet.names(text) if named else {}
+
+
+def _by_ifcfg(path: str, text: str) -> dict[str, str]:
+    if ifcfg.PREFIX not in path:
+        return {}
+    card = ifcfg.interface(path, text)
+    return {card.mac: card.name}
+
+
+def _by_keyfile(path: str, text: str) -> dict[str, str]:
+    if not path.startswith("/etc/NetworkManager/"):
+        return {}
+    name, mac, ethernet = netmatch.keyfile_interface(text)
+    return {mac: name} if ethernet else {}
 
 
 def _mac(guest: Guest, base: str) -> str:

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import string
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from pvprep.domu.model import ACTIONS, FORMATS, MAX_MEMORY_MIB, MAX_VCPUS, Boot, DomU, Vbd, Vif
+from pvprep.domu.model import (
+    ACTIONS,
+    FORMATS,
+    MAX_MEMORY_MIB,
+    MAX_VCPUS,
+    MODELS,
+    Boot,
+    DomU,
+    Vbd,
+    Vif,
+)
 
 INJECTIONS = (
     'x\nbootloader="/bin/sh"',
@@ -35,7 +46,7 @@ values = st.text(
     ),
     max_size=60,
 )
-paths = values.map(lambda text: "/" + text.rstrip(","))
+paths = values.map(lambda text: "/" + (text.rstrip(",") or "x"))
 maybe_paths = st.one_of(st.just(""), paths)
 alphanumeric = string.ascii_letters + string.digits
 
@@ -57,12 +68,17 @@ vifs = st.builds(
         st.just(""), st.builds("{}{}".format, st.sampled_from(alphanumeric), _rest("_.:+-", 14))
     ),
     comment=words,
+    rate=st.one_of(
+        st.just(""),
+        st.builds("{}B/s@{}us".format, st.integers(1, 2**32 - 1), st.integers(1, 10**6)),
+    ),
 )
 letters = st.one_of(
     st.sampled_from(string.ascii_lowercase),
     st.text(string.ascii_lowercase, min_size=2, max_size=2),
 )
 vdevs = st.one_of(letters.map("xvd{}".format), st.sampled_from(["hda", "hdb", "hdc", "hdd"]))
+hvm_vdevs = st.one_of(vdevs, st.sampled_from("abcdp").map("sd{}".format))
 vbds = st.builds(
     Vbd,
     vdev=vdevs,
@@ -72,6 +88,14 @@ vbds = st.builds(
     size=st.integers(0, 2**60),
     guest_name=st.sampled_from(["", "sda", "nvme0n1", "cciss/c0d0", "cciss!c0d0"]),
     comment=words,
+)
+drives = st.builds(
+    Vbd,
+    vdev=hvm_vdevs,
+    target=st.one_of(st.just(""), paths),
+    access=st.just("r"),
+    comment=words,
+    cdrom=st.just(True),
 )
 boots = st.one_of(
     st.builds(
@@ -99,9 +123,15 @@ boots = st.one_of(
 )
 
 
+def _as_hvm(disk: Vbd, vdev: str) -> Vbd:
+    return replace(disk, vdev=vdev)
+
+
 @st.composite
 def domus(draw: st.DrawFn) -> DomU:
-    kind = draw(st.sampled_from(["pv", "pvh"]))
+    kind = draw(st.sampled_from(["pv", "pvh", "hvm"]))
+    hvm = kind == "hvm"
+    disks = st.one_of(st.builds(_as_hvm, vbds, hvm_vdevs), drives) if hvm else vbds
     memory = draw(st.one_of(st.none(), st.integers(1, MAX_MEMORY_MIB)))
     actions = st.sampled_from(ACTIONS)
     return DomU(
@@ -111,11 +141,15 @@ def domus(draw: st.DrawFn) -> DomU:
         memory_mib=memory,
         maxmem_mib=draw(st.one_of(st.none(), st.integers(memory or 1, MAX_MEMORY_MIB))),
         vcpus=draw(st.one_of(st.none(), st.integers(1, MAX_VCPUS))),
-        vifs=tuple(draw(st.lists(vifs, max_size=3))),
-        disks=tuple(
-            draw(st.lists(vbds, min_size=1, max_size=3, unique_by=lambda disk: disk.letters))
+        vifs=tuple(
+            replace(vif, model=draw(st.sampled_from(MODELS)) if hvm else "")
+            for vif in draw(st.lists(vifs, max_size=3))
         ),
-        boot=draw(boots),
+        disks=tuple(
+            draw(st.lists(disks, min_size=1, max_size=3, unique_by=lambda disk: disk.letters))
+        ),
+        boot=Boot("firmware") if hvm else draw(boots),
+        uefi=hvm and draw(st.booleans()),
         pvshim=kind == "pvh" and draw(st.booleans()),
         vfb=draw(st.booleans()),
         on_poweroff=draw(actions),

@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.unit.domu import xen_tools
 from tests.unit.domu.strategies import INJECTIONS, domus
 from tests.unit.domu.xen_tools import Value, XlError
 
-from pvprep.domu import emit as emitting
+from pvprep.domu import placeholders
 from pvprep.domu.emit import emit
 from pvprep.domu.model import Boot, DomU, Vbd, Vif
+from pvprep.domu.releases import Release
+from pvprep.errors import UsageError
 
 UUID = "dac2f702-0ded-4c78-beb8-ae4b78370bf5"
 # The example of the how-to that this tool replaces: a guest on DRBD, one interface.
@@ -40,10 +43,18 @@ def with_memory(config: str) -> str:
     return config.replace("\nmemory = REPLACE-ME\n", "\nmemory = 1024\n")
 
 
-def expected(domu: DomU) -> dict[str, Value]:
+def expected(domu: DomU, xen: Optional[Release]) -> dict[str, Value]:
     """The settings that say what the model says."""
-    boot, found = domu.boot, {"type": domu.type, "name": domu.name}
+    boot, found = domu.boot, {"name": domu.name}
     settings: dict[str, Value] = {**found, "memory": str(domu.memory_mib or 1024)}
+    if xen is None or xen >= (4, 10):
+        settings["type"] = domu.type
+    elif domu.type == "hvm":
+        settings["builder"] = "hvm"
+    if domu.type == "hvm":
+        settings.update(boot="c", serial="pty")
+    if domu.uefi:
+        settings["bios"] = "ovmf"
     if domu.pvshim:
         settings["pvshim"] = "1"
     if boot.method == "pygrub":
@@ -51,8 +62,8 @@ def expected(domu: DomU) -> dict[str, Value]:
         if boot.args:
             settings["bootloader_args"] = list(boot.args)
     elif boot.method == "pvgrub":
-        settings["kernel"] = emitting.pvgrub_image(domu)
-    else:
+        settings["kernel"] = placeholders.pvgrub_image(domu)
+    elif boot.method == "direct":
         settings["kernel"] = boot.kernel or (
             "/REPLACE-ME/" + (boot.guest_kernel.split("/")[-1] or "vmlinuz")
         )
@@ -61,16 +72,14 @@ def expected(domu: DomU) -> dict[str, Value]:
                 "/REPLACE-ME/" + (boot.guest_ramdisk.split("/")[-1] or "initrd")
             )
         if boot.cmdline:
-            settings["cmdline"] = boot.cmdline
+            settings["cmdline" if xen is None or xen >= (4, 5) else "extra"] = boot.cmdline
     for key, number in (("maxmem", domu.maxmem_mib), ("vcpus", domu.vcpus)):
         if number is not None:
             settings[key] = str(number)
     if domu.uuid:
         settings["uuid"] = domu.uuid
     if domu.vifs:
-        settings["vif"] = [
-            f"mac={vif.mac}" + (f",bridge={vif.bridge}" if vif.bridge else "") for vif in domu.vifs
-        ]
+        settings["vif"] = [vif_words(vif) for vif in domu.vifs]
     if domu.vfb:
         settings["vfb"] = ["vnc=1,vnclisten=127.0.0.1"]
     for when in ("on_poweroff", "on_reboot", "on_crash"):
@@ -78,9 +87,39 @@ def expected(domu: DomU) -> dict[str, Value]:
     return settings
 
 
-@given(domus())
-def test_libxlutil_reads_back_the_model_and_no_other_key(domu: DomU) -> None:
-    config = emit(domu)
+def target_of(disk: Vbd) -> str:
+    if disk.target is None:
+        return f"/dev/REPLACE-ME/{disk.guest_name or disk.vdev}"
+    return disk.target
+
+
+def read_back(disk: Vbd) -> dict[str, Any]:
+    found = {"vdev": disk.vdev, "readwrite": int(disk.access == "rw")}
+    if disk.cdrom:
+        found["cdrom"] = 1
+    if not target_of(disk):
+        return {**found, "format": "empty"}  # so xl calls a drive without a medium
+    return {**found, "target": target_of(disk), "format": disk.format}
+
+
+def vif_words(vif: Vif) -> str:
+    more = {"bridge": vif.bridge, "rate": vif.rate, "model": vif.model}
+    return f"mac={vif.mac}" + "".join(f",{key}={value}" for key, value in more.items() if value)
+
+
+RELEASES = (None, (4, 2), (4, 4), (4, 9), (4, 10), (4, 17), (4, 18))
+
+
+@given(domus(), st.sampled_from(RELEASES))
+def test_libxlutil_reads_back_the_model_and_no_other_key(
+    domu: DomU, xen: Optional[Release]
+) -> None:
+    try:
+        config = emit(domu, xen=xen)
+    except UsageError as refused:
+        actions = {domu.on_poweroff, domu.on_reboot, domu.on_crash}
+        assert xen and (domu.type == "pvh" or "soft-reset" in actions), refused
+        return
     if domu.memory_mib is None:
         with pytest.raises(XlError, match="REPLACE-ME': lexical error"):
             xen_tools.parse(config)
@@ -90,16 +129,8 @@ def test_libxlutil_reads_back_the_model_and_no_other_key(domu: DomU) -> None:
     assert len(keys) == len(set(keys))
     found = dict(settings)
     disks = found.pop("disk", [])
-    assert found == expected(domu)
-    assert [xen_tools.disk(spec) for spec in disks] == [
-        {
-            "target": disk.target or f"/dev/REPLACE-ME/{disk.guest_name or disk.vdev}",
-            "vdev": disk.vdev,
-            "format": disk.format,
-            "readwrite": int(disk.access == "rw"),
-        }
-        for disk in domu.disks
-    ]
+    assert found == expected(domu, xen)
+    assert [xen_tools.disk(spec) for spec in disks] == [read_back(disk) for disk in domu.disks]
 
 
 @settings(max_examples=40)

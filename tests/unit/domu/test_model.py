@@ -14,6 +14,7 @@ from pvprep.domu.model import Boot, DomU, Vbd, Vif, safe_name
 from pvprep.errors import PvprepError, UsageError
 
 MAC = "00:16:3e:01:12:c1"
+CD = Vbd("hdc", "", access="r", cdrom=True)
 UUID = "dac2f702-0ded-4c78-beb8-ae4b78370bf5"
 
 
@@ -53,7 +54,14 @@ def test_safe_name(hostname: str, name: str) -> None:
         (lambda: domu(name="a\n"), "not a name for a domain"),
         (lambda: domu(name="../x"), "not a name for a domain"),
         (lambda: domu(name="a" * 64), "not a name for a domain"),
-        (lambda: domu(type="hvm"), "pv, pvh"),
+        (lambda: domu(type="qemu"), "pv, pvh, hvm"),
+        (lambda: domu(type="hvm"), "hvm does not boot by pygrub"),
+        (lambda: domu(boot=Boot("firmware")), "pv does not boot by firmware"),
+        (lambda: domu(disks=(Vbd("sda"),)), "not a virtual disk that a PV guest"),
+        (lambda: domu(disks=(CD,)), "not a virtual disk that a PV guest"),
+        (lambda: Vbd("hdc", cdrom=True), "can be read only"),
+        (lambda: Vif(MAC, rate="10MB/s"), "rate of an interface"),
+        (lambda: Vif(MAC, model="ne2k"), "model of a network card"),
         (lambda: domu(memory_mib=0), "memory in MiB is 0"),
         (lambda: domu(memory_mib=10**30), "memory in MiB"),
         (lambda: domu(memory_mib=512, maxmem_mib=511), "maxmem, 511 MiB, is less"),
@@ -77,6 +85,7 @@ def test_safe_name(hostname: str, name: str) -> None:
         (lambda: Vbd("xvda", target="phy:/dev/vg/x"), "without `phy:`"),
         (lambda: Vbd("xvda", target="vg/x"), "absolute path"),
         (lambda: Vbd("xvda", target=""), "absolute path"),
+        (lambda: Vbd("xvda", target="/"), "absolute path"),
         (lambda: Vbd("xvda", target="/dev/x,"), "absolute path"),
         (lambda: Vbd("xvda", format="vmdk"), "format of xvda"),
         (lambda: Vbd("xvda", access="w"), "access to xvda"),
@@ -112,7 +121,7 @@ def test_only_the_address_of_one_interface_is_a_mac(mac: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "vdev", ["", "sda", "xvd", "xvdA", "xvda1", "xvdaaa", "hde", "hda1", "xvda\n"]
+    "vdev", ["", "sdq", "xvd", "xvdA", "xvda1", "xvdaaa", "hde", "hda1", "xvda\n"]
 )
 def test_only_virtual_disks_are_vdevs(vdev: str) -> None:
     with pytest.raises(PvprepError, match="virtual disk"):
@@ -143,6 +152,13 @@ def test_a_boot_loader_needs_a_disk(method: str) -> None:
     with pytest.raises(PvprepError, match="there is none"):
         DomU("bifit", boot=Boot(method))
     assert DomU("bifit", boot=Boot("direct")).disks == ()
+
+
+def test_hvm_has_other_disks() -> None:
+    disks = (Vbd("hda"), Vbd("sda"), Vbd("xvda"), CD)
+    assert domu(type="hvm", boot=Boot("firmware"), disks=disks).disks == disks
+    with pytest.raises(PvprepError, match="both be hda"):
+        domu(type="hvm", boot=Boot("firmware"), disks=(Vbd("hda"), Vbd("hda")))
 
 
 def test_options_are_wrong_usage_and_facts_are_not() -> None:

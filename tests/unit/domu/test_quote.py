@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import xml.etree.ElementTree as ET
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.domu import xen_tools
 from tests.unit.domu.strategies import values, words
 
-from pvprep.domu.quote import COMMENT_LENGTH, comment, quote
+from pvprep.domu.quote import COMMENT_LENGTH, comment, python, quote, xml, xml_comment
 from pvprep.errors import PvprepError
 
 
@@ -44,3 +47,35 @@ def test_a_comment_keeps_what_can_be_read() -> None:
         "sda, die Platte für /srv: 'x' \"y\" \\"
     )
     assert comment("a\nb\udcffc") == "a?b?c"
+
+
+@given(values)
+def test_python_and_xl_read_back_the_same(text: str) -> None:
+    if any("\udc80" <= char <= "\udcff" for char in text):
+        with pytest.raises(PvprepError, match="not UTF-8"):
+            python(text)
+        return
+    made = python(text)
+    assert ast.literal_eval(made) == text
+    assert xen_tools.parse(f"key = {made}\n") == [("key", text)]
+
+
+@given(values)
+def test_xml_reads_back_what_was_quoted(text: str) -> None:
+    try:
+        made = xml(text)
+    except PvprepError:
+        assert any(char in "\ufffe\uffff" or "\udc80" <= char <= "\udcff" for char in text)
+        return
+    found = ET.fromstring(f"<a b='{made}' c=\"{made}\">{made}</a>")
+    assert (found.text or "", found.get("b"), found.get("c")) == (text, text, text)
+
+
+@given(words)
+def test_a_comment_of_xml_ends_where_it_should(text: str) -> None:
+    for end in ("", "-"):
+        assert ET.fromstring(f"<a><!-- {xml_comment(text + end)}-->x</a>").tag == "a"
+
+
+def test_two_hyphens_are_kept_apart() -> None:
+    assert xml_comment("a --> b--") == "a - -> b- - "

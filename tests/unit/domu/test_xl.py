@@ -20,9 +20,9 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def create(tmp_path: Path, stand_in: Path) -> Any:
-    def run(domu: DomU) -> Any:
+    def run(domu: DomU, xen: Any = None) -> Any:
         config = tmp_path / "test.cfg"
-        config.write_bytes(emit(domu).encode("utf-8", "surrogateescape"))
+        config.write_bytes(emit(domu, xen=xen).encode("utf-8", "surrogateescape"))
         return xen_tools.dry_run(config, stand_in)
 
     return run
@@ -80,6 +80,43 @@ def test_everything_at_once(create: Any) -> None:
     assert made["nics"][1]["mac"] == "52:54:00:12:34:56"
     assert made["vfbs"][0]["vnc"] == {"enable": "True", "listen": "127.0.0.1"}
     assert (made["on_poweroff"], made["on_crash"]) == ("preserve", "coredump_destroy")
+
+
+def test_the_way_back(create: Any) -> None:
+    made = create(
+        changed(
+            type="hvm",
+            boot=Boot("firmware"),
+            uefi=True,
+            vifs=(
+                Vif("00:16:3e:01:12:c1", "xenbr4", rate="1250000B/s@50000us", model="e1000"),
+            ),
+            disks=(
+                Vbd("hda", "/dev/drbd/bifit"),
+                Vbd("hdc", "", access="r", cdrom=True),
+                Vbd("hdd", "/srv/inst.iso", access="r", cdrom=True),
+            ),
+        )
+    )
+    assert made["c_info"]["type"] == "hvm"
+    hvm = made["b_info"]["type.hvm"]
+    assert (hvm["boot"], hvm["serial"], hvm["bios"]) == ("c", "pty", "ovmf")
+    hda, hdc, hdd = made["disks"]
+    assert (hda["vdev"], hda["pdev_path"], hda["readwrite"]) == ("hda", "/dev/drbd/bifit", 1)
+    assert (hdc["format"], hdc["is_cdrom"], hdd["pdev_path"]) == ("empty", 1, "/srv/inst.iso")
+    (nic,) = made["nics"]
+    assert (nic["model"], nic["rate_bytes_per_interval"], nic["rate_interval_usecs"]) == (
+        "e1000", 62500, 50000,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("xen", [None, (4, 4), (4, 17), (4, 18)])
+def test_what_is_for_other_releases_is_understood_as_well(create: Any, xen: Any) -> None:
+    """The keys of old releases are still read; PV is still what no type means."""
+    boot = Boot("direct", kernel="/srv/vmlinuz", cmdline="root=/dev/xvda1 ro")
+    made = create(changed(boot=boot), xen)
+    assert made["c_info"]["type"] == "pv"
+    assert made["b_info"]["cmdline"] == "root=/dev/xvda1 ro"
 
 
 def test_arguments_reach_pygrub(create: Any) -> None:

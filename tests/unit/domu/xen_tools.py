@@ -49,6 +49,24 @@ class _Disk(ctypes.Structure):
     )
 
 
+class _Nic(ctypes.Structure):
+    """The head of libxl_device_nic, and room for its tail."""
+
+    _fields_ = (
+        ("backend_domid", ctypes.c_uint32),
+        ("backend_domname", ctypes.c_char_p),
+        ("devid", ctypes.c_int),
+        ("mtu", ctypes.c_int),
+        ("model", ctypes.c_char_p),
+        ("mac", ctypes.c_uint8 * 6),
+        ("names", ctypes.c_char_p * 4),
+        ("nictype", ctypes.c_int),
+        ("bytes_per_interval", ctypes.c_uint64),
+        ("interval_usecs", ctypes.c_uint32),
+        ("tail", ctypes.c_char * 1024),
+    )
+
+
 def _library(name: str) -> ctypes.CDLL:
     found = sorted(glob.glob(f"/usr/lib/*/{name}.so.*"))
     assert found, f"{name} is missing: install Debian's package xen-utils-4.17 (or later)"
@@ -159,6 +177,19 @@ def disk(spec: str) -> dict[str, Any]:
         "cdrom": parsed.is_cdrom,
     }
     return {key: value for key, value in found.items() if value or key == "readwrite"}
+
+
+def rate(text: str) -> tuple[int, int]:
+    """A rate as xlu_vif_parse_rate reads it: bytes in each interval, and that in microseconds."""
+    xlu, report = _xlu(), _Report()
+    cfg = xlu.xlu_cfg_init(report.file, b"test.cfg")
+    parsed = _Nic()
+    failed = xlu.xlu_vif_parse_rate(cfg, text.encode(), ctypes.byref(parsed))
+    xlu.xlu_cfg_destroy(cfg)
+    said = report.close()
+    if failed:
+        raise XlError(said)
+    return parsed.bytes_per_interval, parsed.interval_usecs
 
 
 def build_stand_in(directory: Path) -> Path:

@@ -132,12 +132,45 @@ def test_netplan() -> None:
     assert plan(edited.text).edits == ()
 
 
-def test_keyfile() -> None:
-    text = "[connection]\ninterface-name=ens3\n[match]\ndriver=e1000;\npath=pci-*;\nkernel-x=1\n"
-    assert netmatch.keyfile(text) == Partial(
-        text, (), ((4, "driver=e1000;"), (5, "path=pci-*;"))
-    )
-    assert netmatch.keyfile("[match]\ndriver=e1000;xen_netfront\ndriver=\n").leftover == ()
+ETHERNET = "[connection]\nid=lan\ntype=ethernet\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("[match]\ndriver=e1000;\n[ethernet]\nmtu=9000\n",
+         "[match]\n[ethernet]\nmac-address=52:54:00:12:34:56\nmtu=9000\n"),
+        ("[802-3-ethernet]\n[match]\npath=pci-0000:00:03.*\n",
+         "[802-3-ethernet]\nmac-address=52:54:00:12:34:56\n[match]\n"),
+        ("[match]\ndriver=8139cp;e1000\npath=pci-0000:00:04.0\nkernel-command-line=x\n",
+         "[match]\nkernel-command-line=x\n\n[ethernet]\nmac-address=52:54:00:12:34:57\n"),
+        ("[match]\ndriver=8139cp\n[ethernet]\nmac-address=52:54:00:12:34:58\n",
+         "[match]\n[ethernet]\nmac-address=52:54:00:12:34:58\n"),
+        ("interface-name=ens4\n\n[match]\r\ndriver=8139cp\r\n",
+         "interface-name=ens4\n\n[match]\r\n\n[ethernet]\nmac-address=52:54:00:12:34:57\n"),
+    ],
+)  # fmt: skip
+def test_keyfile(old: str, new: str) -> None:
+    edited = netmatch.keyfile(ETHERNET + old, NICS)
+    assert (edited.text, edited.leftover) == (ETHERNET + new, ())
+    assert netmatch.keyfile(edited.text, NICS) == Partial(edited.text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["driver=8139cp", "driver=!e1000", "driver=|e1000;|8139cp", "path=pci-*", "driver=ixgbe"],
+)
+def test_keyfile_left_over(line: str) -> None:
+    text = f"{ETHERNET}[match]\n{line}\n"
+    assert netmatch.keyfile(text, NICS) == Partial(text, (), ((5, line),))
+
+
+def test_keyfile_of_other_connections_and_of_both_worlds() -> None:
+    bond = "[connection]\ntype=bond\n[match]\ndriver=e1000\n"
+    assert netmatch.keyfile(bond, NICS) == Partial(bond, (), ((4, "driver=e1000"),))
+    for line in ("driver=e1000;xen_netfront", "driver=", "interface-name=ens3"):
+        text = f"{ETHERNET}[match]\n{line}\n"
+        assert netmatch.keyfile(text, NICS) == Partial(text)
 
 
 def check(text: str, edited: Partial) -> None:
@@ -154,7 +187,9 @@ def check(text: str, edited: Partial) -> None:
 
 
 INI = ("[Match]\n", "[Network]\n", "Driver=e1000\n", "Driver=8139cp\n", "Path=", "pci-*", "!",
-       "\\\n", BY_MAC + "\n", "Name=ens3\n", "[match]\n", "driver=e1000;")
+       "\\\n", BY_MAC + "\n", "Name=ens3\n", "[match]\n", "driver=e1000;\n", "[connection]\n",
+       "type=ethernet\n", "[ethernet]\n", "path=pci-0000:00:03.0\n",
+       "mac-address=52:54:00:12:34:56\n")
 YAML = ("network:\n", "  match:\n", "    driver: e1000\n", "    driver: ", "e1000", "8139cp",
         "    name: ens4\n", "    macaddress: 52:54:00:12:34:56\n", "match: {", " - ", "'", "# ")
 
@@ -164,7 +199,18 @@ def test_any_ini(text: str) -> None:
     edited = netmatch.networkd(text, NICS)
     check(text, edited)
     assert netmatch.networkd(edited.text, NICS).edits == ()
-    netmatch.keyfile(text)
+    check_keyfile(text)
+
+
+def check_keyfile(text: str) -> None:
+    edited = netmatch.keyfile(text, NICS)
+    gone = {edit.line for edit in edited.edits if edit.old}
+    kept = iter(line for line in lines(edited.text))
+    wanted = [line for number, line in enumerate(lines(text), 1) if number not in gone]
+    assert all(any(line.strip() == other.strip() for other in kept) for line in wanted)
+    added = [edit.new for edit in edited.edits if edit.new]
+    assert len(added) <= 2 and len(lines(edited.text)) <= len(wanted) + 3
+    assert netmatch.keyfile(edited.text, NICS).edits == ()
 
 
 @given(st.one_of(texts(*YAML), line_texts(*JAMMY.splitlines())))
@@ -176,5 +222,5 @@ def test_any_yaml(text: str) -> None:
 
 @given(st.binary(max_size=100).map(decode))
 def test_any_bytes(text: str) -> None:
-    for edited in (netmatch.networkd(text, NICS), plan(text), netmatch.keyfile(text)):
+    for edited in (netmatch.networkd(text, NICS), plan(text), netmatch.keyfile(text, NICS)):
         assert edited.text == text

@@ -173,3 +173,36 @@ def test_nothing_is_installed_where_something_stands_in_the_way() -> None:
     draft.say("boot.full", Level.ERROR, "full")
     step.plan(context(facts), draft)
     assert draft.changes() == ()
+
+
+@pytest.mark.parametrize(
+    ("compression", "xen", "fine"),
+    [
+        ("zstd", (4, 15), True), ("zstd", (4, 14), False), ("lz4", (4, 4), True),
+        ("lz4", (4, 3), False), ("xz", (4, 1), True), ("gzip", (3, 2), False),
+        ("unheard-of", (3, 2), True),
+    ],
+)  # fmt: skip
+def test_a_kernel_that_dom0_cannot_unpack(
+    compression: str, xen: tuple[int, int], fine: bool
+) -> None:
+    one = kernel(proof={"compression": compression})
+    facts = guest(kernels=[one], machine={"hypervisor": "Xen {}.{}.3".format(*xen)})
+    levels = {
+        name: [finding.level for finding in draft.findings if finding.id == "kernel.dom0-too-old"]
+        for name, draft in {
+            "named": run("kernel", guest(kernels=[one]), xen=xen),
+            "running": run("kernel", facts),
+            "grub unpacks": run("kernel", facts, bootloader="pvgrub"),
+            "the way back": run("kernel", facts, type="hvm", xen=xen),
+            "another dom0": run("kernel", facts, xen=(9, 9)),
+        }.items()
+    }
+    assert {name: found for name, found in levels.items() if found} == (
+        {} if fine else {"named": [Level.ERROR], "running": [Level.WARN]}
+    )
+
+
+def test_xenlinux_kernels_were_always_loaded() -> None:
+    draft = run("kernel", guest(kernels=[XENLINUX]), xen=(3, 2))
+    assert "kernel.dom0-too-old" not in ids(draft)

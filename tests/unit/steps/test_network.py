@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from tests.unit.building import (
@@ -13,6 +14,7 @@ from tests.unit.building import (
     file,
     guest,
     ids,
+    kinds,
     link,
     removed,
     run,
@@ -22,7 +24,8 @@ from tests.unit.building import (
     written,
 )
 
-from pvprep.facts import Nic
+from pvprep.changes import Move
+from pvprep.facts import Facts, Nic
 from pvprep.findings import Level
 
 OWN = "/etc/systemd/network/10-pvprep-00163e123456.link"
@@ -176,3 +179,148 @@ def test_what_only_a_person_can_tell_is_reported(path: str, text: str, line: int
 def test_files_that_go_by_name_are_never_touched(path: str) -> None:
     text = "auto ens3\niface ens3 inet dhcp\n[Match]\nName=ens3\n[connection]\nid=ens3\n"
     assert path not in touched(run("network", guest({path: text})))
+
+
+EL = "/etc/sysconfig/network-scripts/ifcfg-"
+SUSE = "/etc/sysconfig/network/ifcfg-"
+KEYFILE = "/etc/NetworkManager/system-connections/lan.nmconnection"
+IFCFG_EL5 = f"DEVICE=eth0\nBOOTPROTO=dhcp\nHWADDR={MAC.upper()}\nONBOOT=yes\n"
+IFCFG_EL8 = "TYPE=Ethernet\nBOOTPROTO=dhcp\nNAME=ens3\nDEVICE=ens3\nONBOOT=yes\n"
+BY_PCI = 'SUBSYSTEM=="net", DRIVERS=="?*", KERNELS=="0000:00:03.0", KERNEL=="eth*", NAME="{}"\n'
+ETH0 = Nic("eth0", MAC, "e1000", "pci-0000:00:03.0")
+
+
+def old(files: dict[str, Any], nics: tuple[Nic, ...] = (ETH0,), **more: Any) -> Facts:
+    """A guest whose udev knows no .link files."""
+    facts = guest(files, nics=nics, **more)
+    known = {path: entry for path, entry in facts.files.items() if path != LINK_RULES}
+    return dataclasses.replace(facts, files=known)
+
+
+def test_link_files_are_switched_off() -> None:
+    masked = "/etc/udev/rules.d/80-net-setup-link.rules"
+    facts = guest({masked: link(masked, "/dev/null")}, nics=(ETH0,))
+    assert run("network", facts).changes() == ()
+    assert OWN in touched(run("network", guest({masked: "# mine\n"}, nics=(ETH0,))))
+
+
+@pytest.mark.parametrize(
+    "files",
+    [{RULES: HEAD + RULE}, {f"{EL}eth0": IFCFG_EL5}, {f"{SUSE}eth-id-{MAC}": "BOOTPROTO='dhcp'\n"},
+     {f"{SUSE}eth0": "BOOTPROTO='dhcp'\n"}, {}],
+)  # fmt: skip
+def test_before_link_files_what_goes_by_mac_is_left_alone(files: dict[str, str]) -> None:
+    draft = run("network", old(files))
+    assert (draft.changes(), draft.findings) == ((), [])
+
+
+def test_a_rule_for_a_kernels_name_stays_where_it_is_right() -> None:
+    """No .link file could say it: of two cards the order of the names may be another."""
+    assert touched(run("network", guest({RULES: HEAD + RULE}, nics=(ETH0,)))) == {OWN}
+
+
+def test_rules_for_cards_that_are_gone_are_cleaned() -> None:
+    stale = RULE.replace(MAC, "52:54:00:00:00:01")
+    draft = run("network", old({RULES: HEAD + stale + RULE}))
+    assert written(draft) == {RULES: HEAD + RULE}
+    draft = run("network", old({RULES: HEAD + RULE}, is_tree=True), macs=("00:16:3e:00:00:09",))
+    assert removed(draft) == [RULES]
+
+
+@pytest.mark.parametrize("path", [RULES, "/etc/udev/rules.d/10-mine.rules"])
+def test_a_rule_for_a_place_on_the_bus_goes_by_mac(path: str) -> None:
+    facts = old({path: HEAD + BY_PCI.format("eth0")})
+    text = written(run("network", facts))[path]
+    assert f'DRIVERS=="?*", ATTR{{address}}=="{MAC}", KERNEL=="eth*"' in text
+    assert run("network", settle(facts)[0]).changes() == ()
+    facts = guest({path: HEAD + BY_PCI.format("ens3")})
+    assert touched(run("network", facts)) == {path, OWN}
+    assert run("network", settle(facts)[0]).changes() == ()
+
+
+def test_a_rule_for_an_unknown_card_is_reported() -> None:
+    rules = "/etc/udev/rules.d/10-mine.rules"
+    facts = old({rules: "# x\n" + BY_PCI.format("lan").replace("03.0", "09.0")})
+    draft = run("network", facts)
+    assert draft.changes() == ()
+    assert said(draft, "network.hardware-match").where == f"{rules}:2"
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({}, True),
+        ({f"{EL}lan": IFCFG_EL5.replace("eth0", "lan")}, False),
+        ({RULES: RULE.replace("eth0", "lan")}, False),
+        ({f"{EL}lan": "DEVICE=lan\n"}, True),
+    ],
+)
+def test_a_name_that_nothing_gives_to_a_vif(files: dict[str, str], told: bool) -> None:
+    draft = run("network", old(files, nics=(Nic("lan", MAC, "e1000"),)))
+    assert draft.changes() == ()
+    assert ids(draft) == ["network.name-unbound"] * told
+
+
+def test_a_file_of_suse_for_a_place_on_the_bus() -> None:
+    path = f"{SUSE}eth-bus-pci-0000:00:03.0"
+    facts = old({path: "BOOTPROTO='dhcp'\n"})
+    (move,) = kinds(run("network", facts), Move)
+    assert (move.path, move.to) == (path, f"{SUSE}eth-id-{MAC}")
+    assert run("network", settle(facts)[0]).changes() == ()
+    for files in ({path.replace("03.0", "09.0"): ""}, {path: "", f"{SUSE}eth-id-{MAC}": ""}):
+        draft = run("network", old(files))
+        assert draft.changes() == ()
+        assert ids(draft) == ["network.hardware-match"]
+
+
+def test_wicked_is_asked_about_places_on_the_bus() -> None:
+    path = "/etc/wicked/ifconfig/lan.xml"
+    text = '<interface>\n <name namespace="pci">0000:00:03.0</name>\n</interface>\n'
+    draft = run("network", guest({path: text}))
+    assert said(draft, "network.hardware-match").where == f"{path}:2"
+    text = "<interface>\n <name>ens3</name>\n</interface>\n"
+    assert ids(run("network", guest({path: text}))) == []
+
+
+def test_a_keyfile_that_matches_hardware_goes_by_mac() -> None:
+    text = "[connection]\ntype=ethernet\n\n[match]\ndriver=e1000\n"
+    facts = guest({KEYFILE: text})
+    assert f"\n[ethernet]\nmac-address={MAC}\n" in written(run("network", facts))[KEYFILE]
+    assert run("network", settle(facts)[0]).changes() == ()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {f"{EL}ens3": IFCFG_EL8},
+        {f"{EL}ens3": IFCFG_EL8, f"{EL}lo": "DEVICE=lo\n", f"{EL}ens3.bak": "DEVICE=ens4\n"},
+        {KEYFILE: "[connection]\ntype=ethernet\ninterface-name=ens3\n"},
+        {"/etc/network/interfaces": "iface lo inet loopback\nallow-hotplug ens3\n"
+                                    "iface ens3 inet dhcp\niface ens3 inet6 auto\n"},
+        {"/etc/systemd/network/lan.network": "[Match]\nName=ens3\n"},
+    ],
+)  # fmt: skip
+def test_the_only_card_of_a_tree_has_the_mac_that_is_given(files: dict[str, str]) -> None:
+    facts = guest(files, nics=(), is_tree=True)
+    draft = run("network", facts, macs=(MAC,))
+    assert f"MACAddress={MAC}\n\n[Link]\nName=ens3\n" in written(draft)[OWN]
+    assert ids(draft) == []
+
+
+@pytest.mark.parametrize("macs", [(MAC, "00:16:3e:00:00:02"), (MAC,)])
+def test_of_several_cards_nobody_knows_which_has_the_mac(macs: tuple[str, ...]) -> None:
+    names = ["ens3", "ens4"][: 3 - len(macs)]
+    files = {f"{EL}{name}": f"DEVICE={name}\n" for name in names}
+    draft = run("network", guest(files, nics=(), is_tree=True), macs=macs)
+    assert draft.changes() == ()
+    assert ids(draft) == ["network.unpaired"]
+    assert names[0] in said(draft, "network.unpaired").message
+
+
+def test_another_mac_than_the_one_that_is_asked_for() -> None:
+    files = {f"{EL}eth0": IFCFG_EL5, KEYFILE: f"[ethernet]\n# {MAC}\nmac-address={MAC}\n"}
+    draft = run("network", old(files, is_tree=True), macs=("00:16:3e:00:00:09",))
+    assert draft.changes() == ()
+    found = {finding.where for finding in draft.findings if finding.id == "network.other-mac"}
+    assert found == {f"{EL}eth0:3", f"{KEYFILE}:3"}
+    assert ids(run("network", old(files), macs=(MAC,))) == []

@@ -56,6 +56,10 @@ def test_initrds_of_kernels_that_cannot_boot_pv_are_not_opened(root: Path) -> No
         (["vmlinuz-6.1.old", "vmlinuz-6.1.bak", "vmlinuz-6.1.dpkg-new", "vmlinuz-6.1-kdump",
           "vmlinuz-0-rescue-1234", "System.map-6.1", "vmlinuz-"], []),
         (["vmlinuz-6.1-rc1", "vmlinuz-6.1"], ["6.1-rc1", "6.1"]),
+        (["vmlinuz-3.0.101-63-xen", "vmlinux-3.0.101-63-xen.gz", "vmlinuz-xen"],
+         ["3.0.101-63-xen"]),
+        (["vmlinuz-5.14.0-503.el9.x86_64", "vmlinuz-0-rescue-0123456789abcdef"],
+         ["5.14.0-503.el9.x86_64"]),
     ],
 )  # fmt: skip
 def test_which_files_are_kernels_the_newest_last(
@@ -89,6 +93,24 @@ def test_odd_images_are_facts_with_a_problem(root: Path) -> None:
 def test_names_of_initrds(root: Path, name: str) -> None:
     (root / f"boot/initrd.img-{VERSION}").rename(root / "boot" / name.format(VERSION))
     assert kernels(Guest(str(root)))[0][0].initrd == f"/boot/{name.format(VERSION)}"
+
+
+def test_where_an_option_stands_in_the_configuration(root: Path) -> None:
+    text = "#\nCONFIG_A=y\nCONFIG_XEN=y\n# CONFIG_XEN_PV is not set\n"
+    (root / f"boot/config-{VERSION}").write_text(text)
+    (kernel,), _ = kernels(Guest(str(root)))
+    assert kernel.config_lines == {"XEN": 3, "XEN_PV": 4}
+
+
+def test_a_kernel_that_is_not_in_boot_is_reported(root: Path) -> None:
+    for version in (VERSION, "5.14.0-503.el9.x86_64"):
+        place = root / "lib/modules" / version / "vmlinuz"
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(b"")
+    (found,) = module.elsewhere(Guest(str(root)))
+    assert found.id == "kernel.not-in-boot"
+    assert found.where == "/lib/modules/5.14.0-503.el9.x86_64/vmlinuz"
+    assert "kernel-install add 5.14.0-503.el9.x86_64" in found.remedy
 
 
 def test_the_configuration_may_lie_with_the_modules(root: Path) -> None:

@@ -102,3 +102,25 @@ def test_link_files_of_others_do_not_count() -> None:
     text = f"[Match]\nMACAddress={MAC}\n[Link]\nName=x\n"
     assert named({"/etc/systemd/network/10-mine.link": text}) == ()
     assert named({"/etc/systemd/network/10-pvprep-00163e123456.link": "[Match]\n"}) == ()
+
+
+EL5 = f"DEVICE=eth0\nHWADDR={MAC.upper()}\n"
+
+
+def test_a_tree_names_its_cards_in_ifcfg_files_and_keyfiles() -> None:
+    scripts = "/etc/sysconfig/network-scripts/ifcfg-"
+    assert named({f"{scripts}eth0": EL5, f"{scripts}eth1": "DEVICE=eth1\n"}) == (Nic("eth0", MAC),)
+    assert named({f"/etc/sysconfig/network/ifcfg-eth-id-{MAC}": ""}) == (Nic("", MAC),)
+    keyfile = "/etc/NetworkManager/system-connections/lan.nmconnection"
+    text = f"[connection]\ntype=ethernet\ninterface-name=ens3\n[ethernet]\nmac-address={MAC}\n"
+    assert named({keyfile: text}) == (Nic("ens3", MAC),)
+    assert named({keyfile: text.replace("ethernet\ni", "vlan\ni")}) == ()
+
+
+def test_who_knows_better_names_a_card() -> None:
+    suse = f"/etc/sysconfig/network/ifcfg-eth-id-{MAC}"
+    assert named({suse: "", "/etc/udev/rules.d/30-net_persistent_names.rules": RULE}) == (
+        Nic("eth0", MAC),
+    )
+    scripts = "/etc/sysconfig/network-scripts/ifcfg-lan"
+    assert named({scripts: EL5.replace("eth0", "lan"), RULES: RULE}) == (Nic("eth0", MAC),)

@@ -77,6 +77,45 @@ def test_the_distribution(tmp_path: Path, path: str) -> None:
     assert found.family == "debian"
 
 
+@pytest.mark.parametrize(
+    ("path", "text", "version", "family"),
+    [
+        ("etc/redhat-release", "CentOS release 5.11 (Final)\n", "5.11", "redhat"),
+        ("etc/redhat-release", "Red Hat Enterprise Linux AS release 4 (Nahant Update 9)\n", "4",
+         "redhat"),
+        ("etc/SuSE-release", "SUSE Linux Enterprise Server 11 (x86_64)\nVERSION = 11\n", "11",
+         "suse"),
+    ],
+)  # fmt: skip
+def test_a_distribution_before_os_release(
+    tmp_path: Path, path: str, text: str, version: str, family: str
+) -> None:
+    found = system.distro(tree(tmp_path, {path: text}))
+    assert (found.version, found.family) == (version, family)
+
+
+def test_centos_6_has_a_link(tmp_path: Path) -> None:
+    files = {"etc/redhat-release": "-> centos-release",
+             "etc/centos-release": "CentOS release 6.10 (Final)\n"}  # fmt: skip
+    found = system.distro(tree(tmp_path, files))
+    assert (found.id, found.version, found.family) == ("centos", "6.10", "redhat")
+
+
+@pytest.mark.parametrize(
+    ("text", "family"),
+    [
+        ('ID="almalinux"\nID_LIKE="rhel centos fedora"\nVERSION_ID="9.4"\n', "redhat"),
+        ('ID="ol"\nID_LIKE="fedora"\nVERSION_ID="9.4"\n', "redhat"),
+        ("ID=fedora\nVERSION_ID=41\n", "redhat"),
+        ('ID="opensuse-leap"\nID_LIKE="suse opensuse"\nVERSION_ID="15.6"\n', "suse"),
+        ('ID="sles"\nID_LIKE="suse"\nVERSION_ID="12.5"\n', "suse"),
+        ("ID=arch\n", ""),
+    ],
+)
+def test_the_family(tmp_path: Path, text: str, family: str) -> None:
+    assert system.distro(tree(tmp_path, {"etc/os-release": text})).family == family
+
+
 def test_it_is_the_guests_not_the_hosts(tmp_path: Path) -> None:
     files = {"etc/os-release": "-> /usr/lib/os-release", "usr/lib/os-release": OS_RELEASE}
     assert system.distro(tree(tmp_path, files)).id == "ubuntu"

@@ -29,7 +29,7 @@ class Status:
 
 
 class Keys(libdnf5.repo.RepoCallbacks):  # type: ignore[misc]
-    """A key in the guest's own files is imported, as `dnf -y` does; others are a person's matter."""
+    """A key in the guest's own files is imported, as `dnf -y` does; no other is."""
 
     def repokey_import(self, key_info: Any) -> bool:
         return str(key_info.get_url()).startswith(("file:", "/"))
@@ -43,7 +43,7 @@ class Downloading(libdnf5.repo.DownloadCallbacks):  # type: ignore[misc]
         self.status = status
 
     def progress(self, user_cb_data: Any, total_to_download: float, downloaded: float) -> int:
-        self.status.progress(downloaded, total_to_download, f"packages: {downloaded / 1e6:.1f} MB")
+        self.status.progress(downloaded, total_to_download, f"download: {downloaded / 1e6:.1f} MB")
         return 0
 
 
@@ -74,7 +74,7 @@ class Installing(libdnf5.rpm.TransactionCallbacks):  # type: ignore[misc]
         self.errors.append(f"{script} scriptlet of {name} failed ({return_code})")
 
 
-def open_base(base: Any, names: "list[str]", status: Status) -> "list[Any]":
+def open_base(base: Any, names: "list[str]", status: Status, excludes: bool = True) -> "list[Any]":
     """The system's configuration, repositories, plugins and packages, as dnf itself sees them.
 
     What is given back has to live as long as the base: libdnf5 calls it, Python would free it.
@@ -87,6 +87,8 @@ def open_base(base: Any, names: "list[str]", status: Status) -> "list[Any]":
     # Beside the kernels that are there, all of which stay: kernel-xen is not in dnf's own list.
     config.installonlypkgs = [*config.installonlypkgs, *names]
     config.installonly_limit = 0
+    if not excludes:
+        config.disable_excludes = ["*"]
     base.setup()
     base.set_download_callbacks(libdnf5.repo.DownloadCallbacksUniquePtr(callbacks[0]))
     sack = base.get_repo_sack()
@@ -101,13 +103,13 @@ def open_base(base: Any, names: "list[str]", status: Status) -> "list[Any]":
 def enabled(base: Any) -> Any:
     query = libdnf5.repo.RepoQuery(base)
     query.filter_enabled(True)
+    query.filter_type(libdnf5.repo.Repo.Type_AVAILABLE)
     return query
 
 
-def newest(base: Any, name: str, excluded: bool = False) -> Any:
+def newest(base: Any, name: str) -> Any:
     """The newest package of that name, of the guest's own architecture first; None without one."""
-    flags = libdnf5.rpm.PackageQuery.ExcludeFlags_IGNORE_EXCLUDES if excluded else 0
-    query = libdnf5.rpm.PackageQuery(base, flags)
+    query = libdnf5.rpm.PackageQuery(base)
     query.filter_available()
     query.filter_name([name])
     query.filter_latest_evr()
@@ -116,11 +118,11 @@ def newest(base: Any, name: str, excluded: bool = False) -> Any:
     return ([package for package in found if package.get_arch() == arch] or found or [None])[0]
 
 
-def resolve(base: Any, name: str) -> Any:
+def resolve(base: Any, name: str, status: Status) -> Any:
     """The transaction that installs the newest of that name; raises in words."""
     candidate = newest(base, name)
     if candidate is None:
-        raise RuntimeError(why_not(base, name))
+        raise RuntimeError(why_not(base, name, status))
     goal = libdnf5.base.Goal(base)
     goal.add_rpm_install(candidate)
     transaction = goal.resolve()
@@ -132,38 +134,40 @@ def resolve(base: Any, name: str) -> Any:
     return transaction
 
 
-def why_not(base: Any, name: str) -> str:
+def why_not(base: Any, name: str, status: Status) -> str:
     """Why there is no candidate of that name."""
-    candidate = newest(base, name, excluded=True)
-    if candidate is None:
-        repos = ", ".join(repo.get_id() for repo in enabled(base)) or "there are none"
-        return f"{name} is in none of the enabled repositories ({repos})"
-    nevra = candidate.get_nevra()
-    for pattern in base.get_config().excludepkgs:
-        query = libdnf5.rpm.PackageQuery(
-            base, libdnf5.rpm.PackageQuery.ExcludeFlags_IGNORE_EXCLUDES
-        )
-        query.resolve_pkg_spec(pattern, libdnf5.base.ResolveSpecSettings(), False)
-        if query.contains(candidate):
-            return f"{nevra} is excluded by excludepkgs={pattern} in dnf's configuration"
-    return f"{nevra} is excluded by its repository or by versionlock"
+    whole = libdnf5.base.Base()  # the same without excludes; the binding has no flag for a query
+    callbacks = open_base(whole, [], status, excludes=False)
+    try:
+        candidate = newest(whole, name)
+        if candidate is None:
+            repos = ", ".join(repo.get_id() for repo in enabled(base)) or "there are none"
+            return f"{name} is in none of the enabled repositories ({repos})"
+        for pattern in base.get_config().excludepkgs:
+            query = libdnf5.rpm.PackageQuery(whole)
+            query.resolve_pkg_spec(pattern, libdnf5.base.ResolveSpecSettings(), False)
+            if query.contains(candidate):
+                return f"{candidate.get_nevra()} is excluded by excludepkgs={pattern}"
+        return f"{candidate.get_nevra()} is excluded by its repository or by versionlock"
+    finally:
+        del whole, callbacks  # in this order
 
 
-def choose(base: Any, names: "list[str]") -> "dict[str, Any]":
+def choose(base: Any, names: "list[str]", status: Status) -> "dict[str, Any]":
     """The first that can be installed (or is), or why none can."""
     reasons = []
     for name in names:
         try:
-            resolve(base, name)
+            resolve(base, name, status)
             return {"name": name, "reasons": []}
         except RuntimeError as error:
-            reasons.append(f"{name}: {error}")
+            reasons.append(str(error))
     return {"name": "", "reasons": reasons}
 
 
-def fetch(base: Any, name: str) -> "tuple[Any, list[str]]":
+def fetch(base: Any, name: str, status: Status) -> "tuple[Any, list[str]]":
     """Resolve, refuse, download and check; nothing is changed yet, but keys are imported."""
-    transaction = resolve(base, name)
+    transaction = resolve(base, name, status)
     items = list(transaction.get_transaction_packages())
     refuse(items)
     transaction.download()
@@ -207,7 +211,7 @@ def why_failed(transaction: Any, result: int) -> str:
 
 def install(base: Any, name: str, status: Status) -> None:
     """The transaction; raises where anything in it failed."""
-    transaction, _ = fetch(base, name)
+    transaction, _ = fetch(base, name, status)
     errors = []  # type: list[str]
     display = Installing(status, errors)
     transaction.set_callbacks(libdnf5.rpm.TransactionCallbacksUniquePtr(display))
@@ -229,9 +233,9 @@ def main() -> int:
         callbacks = open_base(base, job["names"], status)
         answer = None  # type: Any
         if job["do"] == "choose":
-            answer = choose(base, job["names"])
+            answer = choose(base, job["names"], status)
         elif job["do"] == "fetch":
-            answer = {"files": fetch(base, job["names"][0])[1]}
+            answer = {"files": fetch(base, job["names"][0], status)[1]}
         else:
             install(base, job["names"][0], status)
         status.say("answer", json.dumps(answer))

@@ -1,0 +1,74 @@
+"""The one place where programs are started: argument lists, no shell, an end in time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import IO, Protocol
+
+_MOST = 16 * 1024 * 1024  # bytes of what a program says
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a program ended: 127 for one that is not there, 124 for one that took too long.
+
+    output: stdout. said: stderr.
+    """
+
+    status: int
+    output: str = ""
+    said: str = ""
+
+
+class Host(Protocol):
+    """dom0, as far as it is needed."""
+
+    def run(self, argv: Sequence[str], timeout: float = 60) -> Done:
+        """Run a program of dom0's to its end; timeout in seconds."""
+
+    def now(self) -> float:
+        """Seconds, of a clock that nobody sets."""
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+
+
+class Dom0:
+    """The machine that this runs on."""
+
+    def run(self, argv: Sequence[str], timeout: float = 60) -> Done:
+        # Files, not pipes: what xl leaves running may hold them open.
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as said:
+            try:
+                status = subprocess.run(
+                    argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=said,
+                    env={**os.environ, "LC_ALL": "C"},
+                    timeout=timeout,
+                    start_new_session=True,  # an interrupt is for us: we end things in order
+                ).returncode
+            except FileNotFoundError:
+                return Done(127, said=f"{argv[0]}: not found")
+            except OSError as error:
+                return Done(126, said=f"{argv[0]}: {error.strerror}")
+            except subprocess.TimeoutExpired:
+                return Done(124, said=f"{argv[0]}: not done within {timeout:.0f} s")
+            return Done(status, _text(output), _text(said))
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def wait(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read(_MOST).decode("utf-8", "surrogateescape")

@@ -1,0 +1,275 @@
+"""Tries a domain as PV, and goes back to HVM by itself where it does not come up.
+
+A machine of a few phases. Each is on the disk before it begins and can be begun again, so that
+after a kill at any point `--resume` goes on from there. There are two ends: the PV domain is up
+and kept, or the HVM domain has been started again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Optional
+
+from . import domains, snapshots, xenstore
+from .domains import Domain
+from .errors import Dom0Error, Exit
+from .run import Done, Host
+from .state import State, Store
+from .xenstore import BootReport
+
+CONSOLES = "/var/log/xen/console"
+_POLL = 2.0  # seconds
+_GONE = 5  # polls: a domain that reboots is not there for a moment
+_LOG = 4 * 1024 * 1024  # bytes of a console's log that are kept
+_RUN = 600  # seconds for xl create, with pygrub in it, and for xl destroy
+
+
+class Stop:
+    """Whether somebody asked for an end (SIGINT, SIGTERM): it is reached in order."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+
+class Trial:
+    """One trial. say: takes a line for the person who looks on."""
+
+    def __init__(
+        self, host: Host, store: Store, say: Callable[[str], None], stop: Stop,
+        consoles: str = CONSOLES,
+    ) -> None:  # fmt: skip
+        self.host = host
+        self.store = store
+        self.say = say
+        self.stop = stop
+        self.console = os.path.join(consoles, f"guest-{store.name}.log")
+        self._phases: dict[str, Callable[[State], str]] = {
+            "stopping": self._stopping,
+            "snapshotting": self._snapshotting,
+            "starting": self._starting,
+            "waiting": self._waiting,
+            "keeping": self._keeping,
+            "saving": self._saving,
+            "destroying": self._destroying,
+            "restoring": self._restoring,
+            "returning": self._returning,
+        }
+
+    def begin(
+        self, state: State, pv: bytes, hvm: bytes, disks: Sequence[tuple[str, str]], snapshot: str
+    ) -> Exit:
+        """Start with the two configs. disks: (target, format). snapshot: the name of those of them.
+
+        Until the state is on the disk, nothing has been done to the domain.
+        """
+        current = self._current()
+        if self.host.run(["xenstore-read", "/local/domain/0/name"]).status == 127:
+            hint = "install xenstore-utils: how else would the guest say that it is up?"
+            raise Dom0Error("there is no xenstore-read here", hint)
+        if current and current.type != "hvm":
+            hint = "shut it down first, or let it run"
+            raise Dom0Error(f"{state.name} runs, and not as HVM but as {current.type}", hint)
+        for target, form in disks:
+            planned = snapshots.plan(self.host, target, form, snapshot)
+            if planned:
+                state.snapshots.append(planned)
+                continue
+            self.say(f"NO SNAPSHOT of {target}: neither LVM nor an image in qcow2")
+            if state.restore:
+                hint = "without --restore the trial goes on, and back to the disk as it is then"
+                raise Dom0Error(f"--restore wants a snapshot of {target}", hint)
+        self.store.write(state.pv, pv)
+        self.store.write(state.hvm, hvm)
+        for config in (state.pv, state.hvm):
+            done = self.host.run(["xl", "create", "--dryrun", "--quiet", config])
+            if done.status:
+                raise Dom0Error(f"xl does not take {config}: {_said(done)}", "nothing was done")
+        state.phase = "stopping"
+        self.store.save(state)
+        return self.go_on(state)
+
+    def go_on(self, state: State) -> Exit:
+        """From the phase that it is in to one of the two ends."""
+        while state.phase in self._phases:
+            state.phase = self._phases[state.phase](state)
+            if state.phase in self._phases:
+                self._note(state)
+        self.store.finish()
+        return Exit.DONE if state.phase == "kept" else Exit.PUT_BACK
+
+    def _note(self, state: State) -> None:
+        """Where the trial stands. A full disk must not keep the domain from coming back."""
+        try:
+            self.store.save(state)
+        except OSError as error:
+            self.say(f"{self.store.place}: {error.strerror}: do not kill this now")
+
+    def _stopping(self, state: State) -> str:
+        current = self._current()
+        if self.stop.asked:
+            return self._back(state, "interrupted", "returning")
+        if current:
+            self.say(f"shutting {state.name} down (domid {current.domid})")
+            # -F: by ACPI, where the guest has no PV drivers that it could be told by.
+            self.host.run(["xl", "shutdown", "-F", str(current.domid)])
+            if not self._gone(state.timeout) and not self._forced(state):
+                what = f"it was not off after {state.timeout:.0f} s"
+                hint = "it runs on, or goes off later: then start it again"
+                self.say(f"{state.name}: {hint} (xl create {state.hvm})")
+                return self._back(state, what, "returning")
+        return "snapshotting"
+
+    def _forced(self, state: State) -> bool:
+        if not state.force_off:
+            return False
+        self.say(f"{state.name} did not go off: it is switched off by force")
+        self.host.run(["xl", "destroy", state.name], timeout=_RUN)
+        return self._gone(60)
+
+    def _gone(self, seconds: float) -> bool:
+        end = self.host.now() + seconds
+        while self._current():
+            if self.host.now() >= end:
+                return False
+            self.host.wait(_POLL)
+        return True
+
+    def _snapshotting(self, state: State) -> str:
+        if self._current():
+            return "stopping"  # dom0 was started anew in between, and started it
+        for snapshot in list(state.snapshots):
+            if self.stop.asked:
+                break
+            done = snapshot.make(self.host)
+            if not done.status:
+                self.say(f"snapshot {snapshot.words}")
+                continue
+            state.snapshots.remove(snapshot)
+            self.say(f"NO SNAPSHOT of {snapshot.volume}: {_said(done)}")
+            if state.restore:
+                return self._back(state, "a snapshot failed", "returning")
+        return self._back(state, "interrupted", "returning") if self.stop.asked else "starting"
+
+    def _starting(self, state: State) -> str:
+        current = self._current()
+        if current and current.type == "hvm":
+            return "stopping"
+        if current:
+            return "waiting"  # an xl that was started before a kill has done it
+        if os.path.exists(self.console):
+            state.logged = os.path.getsize(self.console)
+        self._note(state)
+        self.say(f"starting {state.name} as PV")
+        done = self.host.run(["xl", "create", "--quiet", state.pv], timeout=_RUN)
+        if done.status:
+            return self._back(state, f"xl create: {_said(done)}", "saving")
+        return "waiting"
+
+    def _waiting(self, state: State) -> str:
+        self.say(f"waiting for {state.name} to say that it is up, {state.timeout:.0f} s at most")
+        end, missed = self.host.now() + state.timeout, 0
+        while not self.stop.asked:
+            current = self._current()
+            if current and current.type == "hvm":
+                return self._back(state, "somebody has started it as HVM", "returning")
+            missed = 0 if current else missed + 1
+            report = xenstore.boot_report(self.host, current.domid or 0) if current else None
+            if report and report.up:
+                self.say(f"up: root {report.root}, network {', '.join(report.network)}, "
+                         f"login on {report.console}, kernel {report.kernel}")  # fmt: skip
+                return "keeping"
+            if report:
+                return self._back(state, f"it came up without {_lacks(report)}", "saving")
+            if missed == _GONE:
+                return self._back(state, "it went off by itself", "saving")
+            if self.host.now() >= end:
+                what = f"it did not say that it is up within {state.timeout:.0f} s"
+                return self._back(state, what, "saving")
+            self.host.wait(_POLL)
+        return self._back(state, "interrupted", "saving")
+
+    def _keeping(self, state: State) -> str:
+        for snapshot in state.snapshots:
+            done = snapshot.remove(self.host)
+            if done.status:
+                self.say(f"the snapshot {snapshot.words} is left: {_said(done)}")
+        self.say(f"{state.name} is kept as PV. Its config: {state.pv}; the old one: {state.hvm}")
+        return "kept"
+
+    def _saving(self, state: State) -> str:
+        state.log = self.store.file("console.log")
+        data = f"{state.reason}\n".encode("utf-8", "surrogateescape")
+        try:
+            with open(self.console, "rb") as file:
+                start = max(state.logged, os.path.getsize(self.console) - _LOG)
+                file.seek(start)
+                data += file.read()
+        except OSError:
+            self.say(f"no console log at {self.console}: xenconsoled --log=guest makes one")
+        try:
+            self.store.write(state.log, data)
+            self.say(f"why, and the console: {state.log}")
+        except OSError as error:
+            self.say(f"the console's log is not kept: {state.log}: {error.strerror}")
+        return "destroying"
+
+    def _destroying(self, state: State) -> str:
+        current = self._current()
+        if current and current.type != "hvm":
+            self.host.run(["xl", "destroy", str(current.domid)], timeout=_RUN)
+            if not self._gone(60):
+                raise self._stuck(f"the PV domain {state.name} cannot be destroyed")
+        return "restoring"
+
+    def _restoring(self, state: State) -> str:
+        if self._current():
+            return "returning"  # never under a domain that runs
+        for snapshot in state.snapshots:
+            if not state.restore:
+                self.say(f"the snapshot {snapshot.words} is kept: --restore would have used it")
+                continue
+            done = snapshot.restore(self.host)
+            verdict = f"NOT RESTORED: {_said(done)}" if done.status else "restored"
+            self.say(f"{snapshot.volume} {verdict}")
+        return "returning"
+
+    def _returning(self, state: State) -> str:
+        current = self._current()
+        if current and current.type != "hvm":
+            return "destroying"
+        if not current:
+            self.say(f"starting {state.name} as HVM again")
+            done = self.host.run(["xl", "create", "--quiet", state.hvm], timeout=_RUN)
+            if done.status and not self._current():
+                raise self._stuck(f"{state.name} does not start as HVM: {_said(done)}")
+        self.say(f"{state.name} is HVM, as before: {state.reason}")
+        return "returned"
+
+    def _back(self, state: State, reason: str, phase: str) -> str:
+        state.reason = reason
+        self.say(f"{state.name} goes back to HVM: {reason}")
+        return phase
+
+    def _current(self) -> Optional[Domain]:
+        """The domain as it runs now. Dom0Error where xl does not tell."""
+        running = domains.running(self.host)
+        if running is None:
+            raise self._stuck("xl does not tell which domains run")
+        return next((one for one in running if one.name == self.store.name), None)
+
+    def _stuck(self, what: str) -> Dom0Error:
+        begun = os.path.exists(self.store.place)
+        hint = f"pvprep-dom0 trial --resume {self.store.name}" if begun else "run this in dom0"
+        return Dom0Error(what, hint, Exit.HALF_WAY if begun else Exit.REFUSED)
+
+
+def _lacks(report: BootReport) -> str:
+    parts = {"root": report.root, "network": report.network, "login": report.login}
+    return " and ".join(part for part, there in parts.items() if not there) or "its own consent"
+
+
+def _said(done: Done) -> str:
+    """The last lines of what a program said."""
+    lines = [line for line in (done.said or done.output).splitlines() if line.strip()]
+    return " | ".join(lines[-3:]) or f"status {done.status}"

@@ -1,0 +1,307 @@
+"""The trial: its two ends, and that a kill at any point leads to one of them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+from tests.unit.dom0.pretend_xen import UP, Killed, PretendXen, fresh
+
+from pvprep_dom0.errors import Dom0Error, Exit
+from pvprep_dom0.run import Done
+from pvprep_dom0.state import State, Store
+from pvprep_dom0.trial import Stop, Trial
+
+PV = b'name = "bifit"\ntype = "pv"\n'
+HVM = b'name = "bifit"\ntype = "hvm"\n'
+DISKS = [("/dev/vg0/bifit-disk", "raw")]
+
+
+class KilledStore(Store):
+    """Writes files like Store, and can be killed before and after."""
+
+    def __init__(self, home: str, name: str, xen: PretendXen) -> None:
+        super().__init__(home, name)
+        self.xen = xen
+
+    def write(self, place: str, data: bytes) -> None:
+        self.xen.point()
+        super().write(place, data)
+        self.xen.point()
+
+
+class Bench:
+    """A trial on a pretended dom0, that can be begun and resumed."""
+
+    def __init__(self, home: Path, xen: PretendXen, **options: Any) -> None:
+        self.xen = xen
+        self.said: list[str] = []
+        self.stop = Stop()
+        self.home = home
+        self.options = options
+        self.consoles = home / "console"
+        self.consoles.mkdir(parents=True, exist_ok=True)
+
+    def _trial(self) -> tuple[Trial, KilledStore]:
+        store = KilledStore(str(self.home), "bifit", self.xen)
+        trial = Trial(self.xen, store, self.said.append, self.stop, str(self.consoles))
+        return trial, store
+
+    def begin(self) -> Exit:
+        trial, store = self._trial()
+        state = State("bifit", store.file("pv.cfg"), store.file("hvm.cfg"), **self.options)
+        return trial.begin(state, PV, HVM, DISKS, "pvprep-1")
+
+    def resume(self) -> Optional[Exit]:
+        trial, store = self._trial()
+        state = store.load()
+        return trial.go_on(state) if state else None
+
+    @property
+    def told(self) -> str:
+        return "\n".join(self.said)
+
+
+@pytest.fixture(autouse=True)
+def unsynced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Nothing here outlives the machine: hundreds of trials without waiting for its disk."""
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    return synced
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Callable[..., Bench]:
+    def make(xen: PretendXen, **options: Any) -> Bench:
+        return Bench(tmp_path / "home", xen, **options)
+
+    return make
+
+
+def test_one_that_comes_up_is_kept(bench: Callable[..., Bench], unsynced: list[int]) -> None:
+    xen = PretendXen(UP)
+    trial = bench(xen)
+    assert trial.begin() is Exit.DONE
+    # Two configs and five phases, one of them twice: each file and its directory; its end.
+    assert len(unsynced) == 2 * (2 + 6) + 1
+    assert xen.type == "pv"
+    assert xen.volumes == {"vg0/bifit-disk"}
+    assert "up: root /dev/xvda1, network ens3, login on hvc0" in trial.told
+    assert (trial.home / "bifit.pv.cfg").read_bytes() == PV
+    assert trial.resume() is None
+
+
+@pytest.mark.parametrize(
+    ("report", "reason"),
+    [
+        (None, "did not say that it is up within 300 s"),
+        ({**UP, "up": False, "network": []}, "came up without network"),
+        ({**UP, "up": False, "login": False, "root": ""}, "came up without root and login"),
+        ({**UP, "up": False}, "came up without its own consent"),
+        ({**UP, "login": "true"}, "came up without login"),
+    ],
+)
+def test_one_that_does_not_is_hvm_again(
+    bench: Callable[..., Bench], report: Optional[dict[str, Any]], reason: str
+) -> None:
+    xen = PretendXen(report)
+    trial = bench(xen)
+    (trial.consoles / "guest-bifit.log").write_text("before\n")
+    assert trial.begin() is Exit.PUT_BACK
+    assert xen.type == "hvm"
+    assert reason in trial.told
+    log = (trial.home / "bifit.console.log").read_text()
+    assert reason in log
+    assert "before" not in log  # what the HVM domain had said
+    assert xen.restored == 0
+    assert "is kept: --restore would have used it" in trial.told
+
+
+def test_restore_gives_the_disk_back(bench: Callable[..., Bench]) -> None:
+    xen = PretendXen()
+    assert bench(xen, restore=True).begin() is Exit.PUT_BACK
+    assert (xen.restored, xen.volumes, xen.type) == (1, {"vg0/bifit-disk"}, "hvm")
+
+
+def test_what_xl_says_against_it_is_told(bench: Callable[..., Bench]) -> None:
+    xen = PretendXen()
+    xen.creates = False
+    trial = bench(xen)
+    assert trial.begin() is Exit.PUT_BACK
+    assert "xl create: xl: error | no loader found" in trial.told
+    assert "no loader found" in (trial.home / "bifit.console.log").read_text()
+
+
+def test_one_that_goes_off_by_itself_is_hvm_again(bench: Callable[..., Bench]) -> None:
+    xen = PretendXen()
+    trial = bench(xen)
+    made = xen._xl_create
+
+    def create(*words: str) -> Any:
+        done = made(*words)
+        if xen.type == "pv":
+            xen._xl_shutdown()
+        return done
+
+    xen._xl_create = create  # type: ignore[method-assign]
+    assert trial.begin() is Exit.PUT_BACK
+    assert "went off by itself" in trial.told
+    assert xen.type == "hvm"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_one_that_does_not_go_off_runs_on(bench: Callable[..., Bench], force: bool) -> None:
+    xen = PretendXen(UP)
+    xen.shuts_down = False
+    trial = bench(xen, force_off=force)
+    assert trial.begin() is (Exit.DONE if force else Exit.PUT_BACK)
+    assert xen.type == ("pv" if force else "hvm")
+    assert ("xl destroy bifit" in xen.calls) is force
+
+
+def test_no_snapshot_is_said_loudly_and_restore_refuses(bench: Callable[..., Bench]) -> None:
+    xen = PretendXen(UP)
+    xen._lvs = lambda *_: Done(5)  # type: ignore[method-assign]
+    trial = bench(xen, restore=True)
+    with pytest.raises(Dom0Error, match="--restore wants a snapshot"):
+        trial.begin()
+    assert xen.type == "hvm"
+    trial = bench(xen)
+    assert trial.begin() is Exit.DONE
+    assert "NO SNAPSHOT of /dev/vg0/bifit-disk" in trial.told
+
+
+@pytest.mark.parametrize("report", [UP, None])
+@pytest.mark.parametrize("room", range(10))
+def test_a_full_disk_does_not_keep_it_from_an_end(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, room: int, report: Any
+) -> None:
+    """There is room for so many files; two are the configs, the third tells that it has begun."""
+    xen = PretendXen(report)
+    trial = bench(xen, timeout=6)
+    written: list[str] = []
+
+    def write(store: Store, place: str, data: bytes) -> None:
+        written.append(place)
+        if len(written) > room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        Store.write(store, place, data)
+
+    monkeypatch.setattr(KilledStore, "write", write)
+    if room < 3:
+        with pytest.raises(OSError, match="No space"):
+            trial.begin()
+        assert xen.type == "hvm"
+        return
+    assert trial.begin() is (Exit.DONE if report else Exit.PUT_BACK)
+    assert xen.type == ("pv" if report else "hvm")
+    assert ("do not kill this now" in trial.told) is (len(written) > room)
+
+
+def test_a_pv_domain_is_not_tried(bench: Callable[..., Bench]) -> None:
+    xen = PretendXen(UP)
+    xen.domains["bifit"] = (5, "pv")
+    with pytest.raises(Dom0Error, match="not as HVM but as pv"):
+        bench(xen).begin()
+
+
+SCENARIOS: dict[str, Callable[[], tuple[PretendXen, dict[str, Any]]]] = {
+    "up": lambda: (PretendXen(UP), {}),
+    "not up": lambda: (PretendXen(), {"timeout": 6}),
+    "restored": lambda: (PretendXen({**UP, "up": False}), {"restore": True}),
+    "no loader": lambda: (_without_loader(), {"restore": True}),
+}
+
+
+def _without_loader() -> PretendXen:
+    xen = PretendXen()
+    xen.creates = False
+    return xen
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_kill_at_any_point(bench: Callable[..., Bench], tmp_path: Path, scenario: str) -> None:
+    """Then --resume, which is killed at some point as well, and another."""
+    kills = 0
+    while True:
+        fresh(tmp_path / "home")
+        xen, options = SCENARIOS[scenario]()
+        trial = bench(xen, **options)
+        xen.kill_at = kills
+        try:
+            trial.begin()
+            break
+        except Killed:
+            kills += 1
+        xen.kill_at = xen.points + kills % 5
+        try:
+            trial.resume()
+        except Killed:
+            pass
+        xen.kill_at = -1
+        assert trial.resume() in (None, Exit.DONE, Exit.PUT_BACK)
+        untouched = not any(call.startswith("xl shutdown") for call in xen.calls)
+        wanted = "hvm" if untouched or scenario != "up" else "pv"
+        assert xen.type == wanted, kills
+        assert trial.resume() is None
+        assert not list(trial.home.glob("trial-*.json"))
+        if scenario == "restored" and not untouched:
+            assert (xen.restored, xen.volumes) == (1, {"vg0/bifit-disk"})
+    assert kills > 40
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_asked_to_stop_at_any_point(
+    bench: Callable[..., Bench], tmp_path: Path, scenario: str
+) -> None:
+    """SIGINT, SIGTERM: back to HVM in order, unless it was up already."""
+
+    class Asking(PretendXen):
+        def point(self) -> None:
+            self.points += 1
+            trial.stop.asked |= self.points == asked
+
+    for asked in range(1, 200):
+        fresh(tmp_path / "home")
+        xen, options = SCENARIOS[scenario]()
+        xen.__class__ = Asking
+        trial = bench(xen, **options)
+        ended = trial.begin()
+        assert ended in (Exit.DONE, Exit.PUT_BACK)
+        assert xen.type == ("pv" if ended is Exit.DONE else "hvm")
+        if xen.points < asked:
+            return
+    raise AssertionError("it does not end")
+
+
+def test_after_a_restart_of_dom0_that_started_the_hvm_domain(
+    bench: Callable[..., Bench], tmp_path: Path
+) -> None:
+    """At whatever point: nothing is restored under it, and there is one domain in the end."""
+    kills = 0
+    while True:
+        fresh(tmp_path / "home")
+        xen = PretendXen({**UP, "up": False})
+        trial = bench(xen, restore=True)
+        xen.kill_at = kills
+        try:
+            trial.begin()
+            break
+        except Killed:
+            kills += 1
+        xen.domains, xen.kill_at = {"bifit": (1, "hvm")}, -1
+        assert trial.resume() in (None, Exit.PUT_BACK)
+        assert xen.type == "hvm"
+
+
+def test_a_state_that_cannot_be_read_says_how_to_go_on(bench: Callable[..., Bench]) -> None:
+    trial = bench(PretendXen())
+    (trial.home / "trial-bifit.json").write_text("{")
+    with pytest.raises(Dom0Error, match="trial-bifit") as stuck:
+        trial.resume()
+    assert stuck.value.status is Exit.HALF_WAY
+    assert "xl list" in stuck.value.hint

@@ -1,0 +1,112 @@
+"""pvprep-dom0 in a real dom0: what a guest says in xenstore, and trials that come to both ends."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.guests import chroot, debs, images, roots
+from tests.xen import convert, facts, inside, lab, proof
+from tests.xen.cases import MBR
+from tests.xen.expect import assert_up
+from tests.xen.test_whole_way import HVM_CONFIG
+
+PVPREP_DOM0 = convert.TOP / "agent/pvprep_dom0"
+IN_DOM0 = {
+    "/usr/lib/python3/dist-packages/pvprep_dom0": PVPREP_DOM0,
+    "/etc/xen/hvm.cfg": HVM_CONFIG,
+}
+
+_TRIALS = r"""
+type_of_domain() {
+    xl list -l bifit | sed -n 's/.*"type": "\(pv\|hvm\)".*/\1/p' | head -n 1
+}
+trial() {
+    python3 -m pvprep_dom0 trial --hvm /etc/xen/hvm.cfg --timeout 400 "$1"
+    echo "LAB trial $? $(type_of_domain)"
+}
+wait_for_login() {
+    until grep -q 'login: ' /var/log/xen/console/guest-bifit.log; do sleep 2; done
+    echo "LAB hvm up"
+}
+xl create -q /etc/xen/hvm.cfg
+wait_for_login
+trial /etc/xen/broken.cfg
+: >/var/log/xen/console/guest-bifit.log
+wait_for_login
+trial /etc/xen/bifit.cfg
+xl shutdown -w bifit
+echo "LAB shut down, reason code 0"
+"""
+
+_EMIT = f"""
+pvprep config --to-xenstore >/root/bifit.cfg
+echo
+echo '{inside.CONFIG_BEGIN}'
+cat /root/bifit.cfg
+echo '{inside.CONFIG_END}'
+sleep 20
+"""
+
+# Fetches what the guest leaves in xenstore while it runs.
+_FETCH = """
+xl create -F /etc/xen/hvm.cfg &
+until python3 -m pvprep_dom0 fetch bifit --output /run/fetched.cfg 2>/dev/null; do sleep 2; done
+python3 -m pvprep_dom0 check --hvm /etc/xen/hvm.cfg /run/fetched.cfg
+echo "LAB check $?"
+sha256sum /run/fetched.cfg | sed 's/^/LAB fetched /'
+wait
+"""
+
+
+def _prepared(space: Path) -> Path:
+    """The tree of a guest with the package, prepared; its config is bifit.cfg."""
+    root = space / "root"
+    roots.unpack(roots.build_profile(replace(MBR.profile, python=True)), root)
+    facts.install(root)
+    shutil.copy(debs.build(), root / "root/pvprep.deb")
+    chroot.run(root, ["dpkg", "-i", "/root/pvprep.deb"])
+    convert.emit(root, space / "bifit.cfg", "--bridge", "xenbr0")
+    return root
+
+
+@pytest.mark.xen_all
+def test_hvm_guest_knows_from_xenstore_what_its_config_needs(space: Path, tmp_path: Path) -> None:
+    root, disk = _prepared(space), space / "disk.img"
+    inside.install(root, _EMIT)
+    images.mbr(root, disk)
+    domains = [
+        lab.Domain(HVM_CONFIG.read_text(), until=(), timeout=2400, run=_FETCH),
+        lab.Domain(None),
+    ]
+    emitting, booted = lab.run(
+        {lab.BACKEND: disk}, domains, tmp_path, snapshot=False, files=IN_DOM0
+    )
+    assert "REPLACE" not in emitting.console
+    assert "LAB check 0" in emitting.dom0
+    assert_up(booted, "PV")
+    assert booted.facts and booted.facts.root == MBR.root
+    proof.leave(6, MBR.name, "PV, by a config made of xenstore alone, unedited", booted)
+
+
+@pytest.mark.xen_all
+def test_trial_keeps_what_comes_up_and_goes_back_from_what_does_not(
+    space: Path, tmp_path: Path
+) -> None:
+    root, disk = _prepared(space), space / "disk.img"
+    images.mbr(root, disk)
+    good = space / "bifit.cfg"
+    broken = space / "broken.cfg"
+    args = 'bootloader_args = [ "--args=root=/dev/nowhere console=hvc0" ]'
+    broken.write_text(f"{good.read_text()}{args}\n")
+    files = {**IN_DOM0, "/etc/xen/bifit.cfg": good, "/etc/xen/broken.cfg": broken}
+    domain = lab.Domain(good.read_text(), until=(), timeout=4000, run=_TRIALS)
+    (result,) = lab.run({lab.BACKEND: disk}, [domain], tmp_path, snapshot=False, files=files)
+    ends = re.findall(r"LAB trial (\d) (\w+)", result.dom0)
+    assert ends == [("3", "hvm"), ("0", "pv")], result.dom0[-4000:]
+    assert result.dom0.count("LAB hvm up") == 2
+    assert "goes back to HVM: it did not say that it is up within" in result.dom0
+    proof.leave(7, MBR.name, "pvprep-dom0 trial: back to HVM, then kept as PV", result)

@@ -1,0 +1,124 @@
+"""The whole way: a guest that runs fully virtualised prepares itself and boots as PV; and back.
+
+Once as an HVM domU of the same Xen, and once, because that is slow, in a fully virtualised machine
+of QEMU's in its place. Nothing is done to the disk from outside in between.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.guests import chroot, debs, images, job, profiles, roots
+from tests.roots import snapshot
+from tests.xen import facts, inside, lab, proof
+from tests.xen.cases import MBR
+from tests.xen.expect import assert_up
+
+HVM_CONFIG = Path(__file__).with_name("bifit-hvm.cfg")
+OPTIONS = f"--disk-backend {lab.BACKEND} --bridge xenbr0"
+
+_PREPARE = f"pvprep --emit-config {OPTIONS} --memory 384 >/job/bifit.cfg"
+
+_BACK = """
+cat /proc/cmdline >/job/cmdline
+findmnt -no SOURCE / >/job/root
+systemctl --failed --no-legend --plain >/job/failed
+pvprep rollback --verify 2>/job/rollback
+"""
+
+_AGAIN = """
+findmnt -no SOURCE /
+swapon --noheadings --show=NAME
+ls /sys/class/net | grep -v lo
+ip -4 -o address show dev ens3 | wc -l
+systemctl --failed --no-legend | wc -l
+pvprep check >/dev/null 2>&1; echo $?
+"""
+
+
+def _installed(space: Path) -> Path:
+    """The tree of a guest with the package pvprep."""
+    root = space / "root"
+    roots.unpack(roots.build_profile(replace(MBR.profile, python=True)), root)
+    facts.install(root)
+    shutil.copy(debs.build(), root / "root/pvprep.deb")
+    chroot.run(root, ["dpkg", "-i", "/root/pvprep.deb"])
+    return root
+
+
+@pytest.mark.xen
+def test_guest_prepares_itself_boots_as_pv_and_after_rollback_as_hvm_again(
+    space: Path, tmp_path: Path
+) -> None:
+    root, disk, share = _installed(space), space / "disk.img", tmp_path / "share"
+    job.install(root)
+    images.mbr(root, disk)
+    with images.mounted(disk, space / "mounted") as tree:
+        before = snapshot.take(tree)
+
+    prepared = job.run(disk, tmp_path, _PREPARE, timeout=900)
+    assert prepared.status == 0, prepared.stderr
+
+    result = lab.boot(disk, share / "bifit.cfg", tmp_path)
+    assert_up(result, "PV")
+    assert result.facts and result.facts.root == MBR.root
+    assert result.facts.swap == (MBR.swap,)
+    foretold = re.search(r"pygrub will take entry 0 of .*: (\S+), (\S+), (.*)", prepared.stderr)
+    assert foretold and result.facts.cmdline == foretold[3]
+    proof.leave(1, MBR.name, "prepared while fully virtualised by QEMU; then PV", result)
+
+    back = job.run(disk, tmp_path, _BACK, timeout=600)
+    assert back.status == 0, (share / "rollback").read_text()
+    assert "root=/dev/xvda1" in (share / "cmdline").read_text()
+    assert (share / "root").read_text().strip() in ("/dev/sda1", "/dev/xvda1")
+    assert (share / "failed").read_text() == ""
+
+    with images.mounted(disk, space / "mounted") as tree:
+        after = snapshot.take(tree)
+    undone = re.findall(r"(?m)^  as it was (/\S*)", (share / "rollback").read_text())
+    assert {"/etc/fstab", "/boot/grub/grub.cfg", "/etc/default/grub"} < set(undone)
+    assert [path for path in undone if before.get(path) != after.get(path)] == []
+    # And nothing else of the configuration is other than before.
+    differences = snapshot.differences(before, after, but=_NOT_CONFIGURATION)
+    assert differences == []
+
+    again = job.run(disk, tmp_path, _AGAIN)
+    assert again.stdout.splitlines() == ["/dev/sda1", "/dev/sda2", "ens3", "1", "0", "1"]
+
+
+# What a system that runs writes.
+_NOT_CONFIGURATION = ("/dev", "/proc", "/run", "/sys", "/tmp", "/var", "/usr", "/root", "/job")
+
+
+@pytest.mark.xen_all
+def test_guest_prepares_itself_as_hvm_domu_boots_as_pv_and_as_hvm_again(
+    space: Path, tmp_path: Path
+) -> None:
+    root, disk = _installed(space), space / "disk.img"
+    inside.install(root, inside.PREPARE.format(options=OPTIONS))
+    images.mbr(root, disk)
+    hvm = HVM_CONFIG.read_text()
+    domains = [
+        lab.Domain(hvm, until=(), timeout=3000),
+        lab.Domain(None),
+        lab.Domain(None),
+        lab.Domain(hvm, timeout=1800),
+    ]
+    results = lab.run({lab.BACKEND: disk}, domains, tmp_path, snapshot=False)
+    preparing, first, second, again = results
+    assert preparing.off and "pvprep-tests inside: status 0" in preparing.console
+    proof.leave(2, MBR.name, "HVM domU, prepares itself (until it is off)", preparing)
+    assert_up(first, "PV")
+    proof.leave(3, MBR.name, "the same, by the config that came out of it: PV", first)
+    assert_up(second, "PV")
+    assert second.facts and second.facts.status
+    assert [boot["up"] for boot in second.facts.status["boots"]] == [True, True]
+    proof.leave(4, MBR.name, "the same, once more, recorded by the guest", second)
+    assert_up(again, "HVM")
+    assert again.facts and again.facts.cmdline.endswith("console=hvc0")
+    proof.leave(5, MBR.name, "the same, HVM domU again", again)
+    assert profiles.MAC in second.console
