@@ -167,32 +167,65 @@ def _install(root: Path, release: str) -> None:
         chroot.run(root, command, stand_in=(str(probe), "/usr/sbin/grub2-probe"))
 
 
-@pytest.fixture
-def installing(tmp_path: Path) -> Iterator[Inside]:
-    """As a kickstart's %post finds the new system: in a chroot, on its disk."""
+# Its own kernel is the one, or another has to come, whose scripts make the menu.
+INSTALLATIONS = {"kernel": rpmprofiles.EL9_PV, "kernel-uek": rpmprofiles.EL9_UEK}
+RELEASES = {"kernel": OLD, "kernel-uek": rpmprofiles.UEK.release}
+
+
+@pytest.fixture(params=INSTALLATIONS)
+def installing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Inside, str]]:
+    """As a kickstart's %post finds the new system, in a chroot, on its disk; and the PV kernel."""
     tree, disk, root = tmp_path / "tree", tmp_path / "disk", tmp_path / "mounted"
-    roots.unpack(rpmroots.build(rpmprofiles.EL9_PV), tree)
+    roots.unpack(rpmroots.build(INSTALLATIONS[request.param]), tree)
     images.mbr(tree, disk, root_mib=1500, swap_mib=16)
     roots.remove(tree)
     root.mkdir()
     subprocess.run(["mount", "-o", f"loop,offset={images.MIB}", disk, root], check=True)
     try:
-        yield Inside(root, tmp_path)
+        yield Inside(root, tmp_path), RELEASES[request.param]
     finally:
         subprocess.run(["umount", "--lazy", root], check=True)
         disk.unlink()
 
 
-def test_in_the_chroot_of_an_installation(installing: Inside) -> None:
-    root = installing.root
-    before = snapshot.take(root)
-    done = installing.run("--emit-config")
+def test_in_the_chroot_of_an_installation(installing: tuple[Inside, str]) -> None:
+    guest, release = installing
+    before = snapshot.take(guest.root)
+    done = guest.run("--emit-config")
     assert done.status == 0, done.err
     assert 'bootloader = "pygrub"' in done.out
-    assert _taken(root) == f"/boot/vmlinuz-{OLD}"
-    found = names(root, "lsinitrd", f"/boot/initramfs-{OLD}.img")
+    assert _taken(guest.root) == f"/boot/vmlinuz-{release}"
+    found = names(guest.root, "lsinitrd", f"/boot/initramfs-{release}.img")
     assert has_driver(found, "xen-blkfront") and has_driver(found, "xen-netfront")
-    assert installing.run("check").status == 0
-    assert installing.run("rollback").status == 0
-    left = [line for line in restored(before, root) if not line.startswith("/var/log")]
-    assert left == []
+    assert guest.run("check").status == 0
+    converted = snapshot.take(guest.root)
+    assert guest.run().status == 0
+    assert snapshot.differences(converted, snapshot.take(guest.root), ("/var/log", "/run")) == []
+    assert guest.run("rollback").status == 0
+    assert _boot_and_etc(restored(before, guest.root, packages=True)) == []
+
+
+def test_a_kernel_that_comes_into_a_tree(tmp_path: Path) -> None:
+    """Its scripts build the initrd, once; GRUB's would take this machine's disk for the guest's."""
+    with trees.in_memory(tmp_path / "memory") as work:
+        root = work / "root"
+        roots.unpack(rpmroots.build(rpmprofiles.EL9_UEK), root)
+        before = snapshot.take(root)
+        prepared = pvprep(root)
+        assert prepared.status == 0, prepared.err
+        assert "build /boot" not in prepared.err
+        release = rpmprofiles.UEK.release
+        check = pvprep(root, "check", "--json")
+        assert check.json["ready"]
+        taken = disks.taken(root, work / "disk")
+        assert taken == disks.promised(root, check.json["pygrub"])
+        assert taken.kernel == (root / f"boot/vmlinuz-{release}").read_bytes()
+        assert "root=/dev/xvda1" in taken.args and taken.args.endswith(CONSOLES)
+        rolled_back = pvprep(root, "rollback", "--verify")
+        assert rolled_back.status == 0, rolled_back.err
+        assert _boot_and_etc(restored(before, root, packages=True)) == []
+
+
+def _boot_and_etc(differences: list[str]) -> list[str]:
+    """Without the files of rpm, dnf and their caches."""
+    return [line for line in differences if line.startswith(("/boot", "/etc", "/lib/modules"))]
