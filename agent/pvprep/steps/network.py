@@ -4,7 +4,7 @@ A PV network interface is named enX0 (systemd 250 and later) or eth0 where the e
 ens3, and every file that says ens3 would mean nothing. So the name is pinned to the MAC address
 by a systemd.link(5) file, which holds under HVM too, and interfaces(5), netplan, systemd-networkd,
 NetworkManager, ifcfg files, wicked and cloud-init keep what they have; the domU config must give
-the same MAC, and does. Before systemd 197 names come from persistent-net rules or from HWADDR= in
+the same MAC, and does. Before systemd 209 names come from persistent-net rules or from HWADDR= in
 ifcfg files: what goes by MAC there stays. What chooses an interface by its emulated hardware
 (driver, PCI address) would find none, and is made to choose it by its MAC address. Persistent-net
 rules which would give the new card a new name are cleaned.
@@ -60,7 +60,7 @@ def plan(context: Context, draft: Draft) -> None:
     _suse(draft, nics)
     _other_macs(context, draft)
     if not nics and context.options.macs:
-        names = sorted(set(_configured(facts)))
+        names = _configured(facts)
         if names and links:
             draft.say(
                 "network.unpaired",
@@ -79,25 +79,26 @@ def plan(context: Context, draft: Draft) -> None:
 
 def _given(context: Context) -> tuple[Nic, ...]:
     """For a tree whose files name no MAC: the one card that they configure has the one given."""
-    names, macs = sorted(set(_configured(context.facts))), context.options.macs
+    names, macs = _configured(context.facts), context.options.macs
     return (Nic(names[0], macs[0]),) if len(names) == len(macs) == 1 else ()
 
 
-def _configured(facts: Facts) -> Iterator[str]:
+def _configured(facts: Facts) -> list[str]:
     """The names of the cards that the guest's files configure."""
+    found: set[str] = set()
     for path, entry in facts.files.items():
-        name = ""
         if path.startswith(IFCFG):
-            name = ifcfg.interface(path, entry.text).name
+            found.add(ifcfg.interface(path, entry.text).name)
         elif path.startswith(KEYFILES):
-            named, _, ethernet = netmatch.keyfile_interface(entry.text)
-            name = named if ethernet else ""
+            name, _, ethernet = netmatch.keyfile_interface(entry.text)
+            found.add(name if ethernet else "")
         elif path.startswith(INTERFACES):
-            yield from re.findall(r"^[ \t]*iface[ \t]+(e[nt]\w+)[ \t]", entry.text, re.M)
+            found.update(re.findall(r"^[ \t]*iface[ \t]+(e[nt]\w+)[ \t]", entry.text, re.M))
         elif path.startswith(NETWORKD) and path.endswith(".network"):
-            yield from re.findall(r"^[ \t]*Name[ \t]*=[ \t]*(e[nt]\w+)[ \t]*$", entry.text, re.M)
-        if name:
-            yield name
+            found.update(
+                re.findall(r"^[ \t]*Name[ \t]*=[ \t]*(e[nt]\w+)[ \t]*$", entry.text, re.M)
+            )
+    return sorted(found - {""})
 
 
 def _knows_links(draft: Draft) -> bool:
