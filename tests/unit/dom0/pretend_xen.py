@@ -115,7 +115,10 @@ class PretendXen:
 
     def _lvcreate(self, *words: str) -> Done:
         assert not self.domains
-        self.volumes.add(f"vg0/{words[words.index('-n') + 1]}")
+        volume = f"vg0/{words[words.index('-n') + 1]}"
+        if volume in self.volumes:
+            return Done(5, said="already exists in volume group")
+        self.volumes.add(volume)
         return Done(0)
 
     def _lvconvert(self, _: str, volume: str) -> Done:

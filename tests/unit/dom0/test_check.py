@@ -65,6 +65,9 @@ def test_what_pvprep_could_not_fill_in_is_told() -> None:
 def test_without_the_domains_past_the_policy_alone_counts() -> None:
     found = judge(GOOD, own=None)
     assert ids(found) == {"disk.target"}  # {name} is not the config's own to fill in
+    # Not even by a pattern that an empty name would make fit.
+    text = GOOD.replace(world.DISK, "/srv/images/bifit.img")
+    assert ids(judge(text, own=None)) == {"disk.target"}
     rules = dataclasses.replace(world.POLICY, targets=("/dev/vg0/*",))
     assert ids(judge(GOOD, own=None, rules=rules)) == set()
 
