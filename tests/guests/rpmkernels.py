@@ -30,8 +30,8 @@ _FRONTENDS = ("xen_blkfront", "xen_netfront")
 _CORE = (
     *_FRONTENDS,
     *("ata_generic", "ata_piix", "autofs4", "binfmt_misc", "button", "cdrom", "dm_mod"),
-    *("evdev", "loop", "overlay", "sd_mod", "serio_raw", "sr_mod", "vfat", "virtio_blk", "virtio_net"),
-    *("virtio_pci", "virtio_scsi", "xen_pcifront", "xenfs"),
+    *("evdev", "loop", "overlay", "sd_mod", "serio_raw", "sr_mod", "vfat"),
+    *("virtio_blk", "virtio_net", "virtio_pci", "virtio_scsi", "xen_pcifront", "xenfs"),
 )
 _MORE = ("fuse", "nls_ascii", "nls_cp437", "nvme_tcp", "virtio_balloon", "virtiofs", "xfs")
 
