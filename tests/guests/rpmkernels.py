@@ -209,7 +209,11 @@ def _closure(names: Iterable[str], dependencies: dict[str, list[str]]) -> set[st
 
 
 def _without_entries(image: bytes) -> bytes:
-    """The same bzImage, where the types of the notes ENTRY and PHYS32_ENTRY are none of Xen's."""
+    """The same bzImage, where the types of the notes ENTRY and PHYS32_ENTRY are none of Xen's.
+
+    Some dozens of bytes of the BTF behind them, which the stream copies from these two, change with
+    them: the kernel's description of its types for BPF is damaged, its code is not.
+    """
     start, end = _payload(image)
     kernel = _unpacked(image[start:end])
     edited = bytearray(image)
