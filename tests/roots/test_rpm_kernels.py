@@ -44,7 +44,10 @@ def as_it_was(root: Path) -> Iterator[None]:
     packages, verified = rpms.installed(root), _verify(root)
     before = snapshot.take(root)
     yield
-    assert runs.restored(before, root, packages=True) == []
+    # dnf notes a checksum beside each package of a repository that is a directory.
+    left = [line for line in runs.restored(before, root, packages=True)
+            if not (line.startswith("/srv/repos/") and line.endswith(": xattrs"))]  # fmt: skip
+    assert left == []
     assert rpms.installed(root) == packages
     assert _verify(root) == verified
 
