@@ -25,7 +25,7 @@ class GuestWorkers:
         self.line = line
         self.prove = prove
         family = system.distro(guest).family
-        self.manager = packages.manager(guest, family, line, progress)
+        self.manager = packages.manager_of(guest, family, line, progress)
 
     def wait(self) -> None:
         """Wait until nobody else holds the package manager's lock; PvprepError if that lasts."""

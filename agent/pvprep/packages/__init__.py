@@ -25,7 +25,7 @@ def check(guest: Guest, family: str) -> list[Finding]:
     return []  # where another package manager is used, that is the finding
 
 
-def manager(guest: Guest, family: str, line: Line, progress: Progress) -> Manager:
+def manager_of(guest: Guest, family: str, line: Line, progress: Progress) -> Manager:
     """The package manager of a guest. line: each line that it prints."""
     if family in ("redhat", "suse"):
         from . import rpm
