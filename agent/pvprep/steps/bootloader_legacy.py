@@ -11,7 +11,7 @@ from typing import Optional
 
 from ..context import Context
 from ..draft import Draft
-from ..editors import menulst, shellvars
+from ..editors import grubcfg, menulst, shellvars
 from ..facts import Kernel
 from ..predict import predict
 from ..pygrub import Refusal
@@ -24,7 +24,7 @@ def drop_stale_grub2(name: str, draft: Draft, legacy: str, target: Kernel) -> No
     """A grub.cfg whose kernels are gone beats a good menu.lst in pygrub: move it out of its way."""
     good = any(is_of(path, target) for _, path, _ in menulst.kernels(draft.text(legacy)))
     stale = first_of(draft, GRUB_CFG)
-    if not good or not stale:
+    if not good or not stale or grubcfg.has_bls(draft.text(stale)):
         return
     found = predict(draft)
     if isinstance(found, Refusal) and not any(

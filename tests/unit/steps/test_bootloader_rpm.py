@@ -21,6 +21,7 @@ from tests.unit.building import (
     kinds,
     mount,
     plan,
+    removed,
     run,
     said,
     settle,
@@ -287,6 +288,12 @@ def test_without_settings_they_are_made(pygrub: ModuleType) -> None:
     after, pick = converted(dataclasses.replace(facts, files=files), pygrub)
     assert 'GRUB_ENABLE_BLSCFG="false"\n' in after.text(DEFAULTS)
     assert pick.kernel == f"/vmlinuz-{LT}"
+
+
+def test_a_menu_of_files_is_not_stale() -> None:
+    menu = f"title Old\nkernel /vmlinuz-{LT} ro\n"
+    planned = plan(el9(files={"/boot/grub/menu.lst": menu}))
+    assert GRUB2 not in removed(planned)
 
 
 def test_only_where_bls_is_in_use() -> None:
