@@ -38,14 +38,16 @@ _SCRIPT = f"""\
 systemctl is-system-running --wait
 mv {TODO} /run/pvprep-tests-todo
 cd /root
-sh -ex /run/pvprep-tests-todo </dev/null >/dev/ttyS0 2>&1
+sh -e /run/pvprep-tests-todo </dev/null >/dev/ttyS0 2>&1
 echo "pvprep-tests inside: status $?" >/dev/ttyS0
 systemctl poweroff
 """
 
-# For a script: prepare, and tell the config. A guest's console is a terminal, a file is none.
+# For a script: prepare, tell the config, and leave it in xenstore for a while, too.
 PREPARE = f"""
-pvprep --emit-config {{options}} >/root/bifit.cfg
+pvprep --emit-config >/root/bifit.cfg
+pvprep config --to-xenstore
+sleep 30
 echo
 echo '{CONFIG_BEGIN}'
 cat /root/bifit.cfg
@@ -64,3 +66,9 @@ def install(root: Path, script: str) -> None:
     todo = root / TODO.lstrip("/")
     todo.parent.mkdir(parents=True, exist_ok=True)
     todo.write_text(script)
+
+
+def told(console: str) -> str:
+    """The config on a console."""
+    text = console.replace("\r", "").partition(f"{CONFIG_BEGIN}\n")[2]
+    return text.partition(CONFIG_END)[0]

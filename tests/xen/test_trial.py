@@ -1,4 +1,4 @@
-"""pvprep-dom0 in a real dom0: what a guest says in xenstore, and trials that come to both ends."""
+"""pvprep-dom0 in a real dom0: a guest is tried as PV, and comes up or goes back to HVM."""
 
 from __future__ import annotations
 
@@ -9,16 +9,9 @@ from pathlib import Path
 
 import pytest
 from tests.guests import chroot, debs, images, roots
-from tests.xen import convert, facts, inside, lab, proof
+from tests.xen import convert, facts, lab, proof
 from tests.xen.cases import MBR
-from tests.xen.expect import assert_up
-from tests.xen.test_whole_way import HVM_CONFIG
-
-PVPREP_DOM0 = convert.TOP / "agent/pvprep_dom0"
-IN_DOM0 = {
-    "/usr/lib/python3/dist-packages/pvprep_dom0": PVPREP_DOM0,
-    "/etc/xen/hvm.cfg": HVM_CONFIG,
-}
+from tests.xen.test_whole_way import IN_DOM0
 
 _TRIALS = r"""
 type_of_domain() {
@@ -42,25 +35,6 @@ xl shutdown -w bifit
 echo "LAB shut down, reason code 0"
 """
 
-_EMIT = f"""
-pvprep config --to-xenstore >/root/bifit.cfg
-echo
-echo '{inside.CONFIG_BEGIN}'
-cat /root/bifit.cfg
-echo '{inside.CONFIG_END}'
-sleep 20
-"""
-
-# Fetches what the guest leaves in xenstore while it runs.
-_FETCH = """
-xl create -F /etc/xen/hvm.cfg &
-until python3 -m pvprep_dom0 fetch bifit --output /run/fetched.cfg 2>/dev/null; do sleep 2; done
-python3 -m pvprep_dom0 check --hvm /etc/xen/hvm.cfg /run/fetched.cfg
-echo "LAB check $?"
-sha256sum /run/fetched.cfg | sed 's/^/LAB fetched /'
-wait
-"""
-
 
 def _prepared(space: Path) -> Path:
     """The tree of a guest with the package, prepared; its config is bifit.cfg."""
@@ -71,25 +45,6 @@ def _prepared(space: Path) -> Path:
     chroot.run(root, ["dpkg", "-i", "/root/pvprep.deb"])
     convert.emit(root, space / "bifit.cfg", "--bridge", "xenbr0")
     return root
-
-
-@pytest.mark.xen_all
-def test_hvm_guest_knows_from_xenstore_what_its_config_needs(space: Path, tmp_path: Path) -> None:
-    root, disk = _prepared(space), space / "disk.img"
-    inside.install(root, _EMIT)
-    images.mbr(root, disk)
-    domains = [
-        lab.Domain(HVM_CONFIG.read_text(), until=(), timeout=2400, run=_FETCH),
-        lab.Domain(None),
-    ]
-    emitting, booted = lab.run(
-        {lab.BACKEND: disk}, domains, tmp_path, snapshot=False, files=IN_DOM0
-    )
-    assert "REPLACE" not in emitting.console
-    assert "LAB check 0" in emitting.dom0
-    assert_up(booted, "PV")
-    assert booted.facts and booted.facts.root == MBR.root
-    proof.leave(6, MBR.name, "PV, by a config made of xenstore alone, unedited", booted)
 
 
 @pytest.mark.xen_all

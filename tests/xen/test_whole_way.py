@@ -6,6 +6,7 @@ of QEMU's in its place. Nothing is done to the disk from outside in between.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from dataclasses import replace
@@ -14,14 +15,28 @@ from pathlib import Path
 import pytest
 from tests.guests import chroot, debs, images, job, profiles, roots
 from tests.roots import snapshot
-from tests.xen import facts, inside, lab, proof
+from tests.xen import convert, facts, inside, lab, proof
 from tests.xen.cases import MBR
 from tests.xen.expect import assert_up
 
 HVM_CONFIG = Path(__file__).with_name("bifit-hvm.cfg")
-OPTIONS = f"--disk-backend {lab.BACKEND} --bridge xenbr0"
+# What dom0 has: pvprep-dom0, and the config that the guest was started by until now.
+IN_DOM0 = {
+    "/usr/lib/python3/dist-packages/pvprep_dom0": convert.TOP / "agent/pvprep_dom0",
+    "/etc/xen/hvm.cfg": HVM_CONFIG,
+}
 
-_PREPARE = f"pvprep --emit-config {OPTIONS} --memory 384 >/job/bifit.cfg"
+_PREPARE = f"""
+pvprep --emit-config --disk-backend {lab.BACKEND} --bridge xenbr0 --memory 384 >/job/bifit.cfg
+"""
+# In dom0, while the HVM domain prepares itself: what it leaves in xenstore is fetched and judged.
+_FETCH = """
+xl create -F /etc/xen/hvm.cfg &
+until xenstore-exists /local/domain/1/data/pvprep/config/ready; do sleep 2; done
+python3 -m pvprep_dom0 fetch bifit --output /run/fetched.cfg --check
+echo "LAB fetched $? $(sha256sum </run/fetched.cfg)"
+wait
+"""
 
 _BACK = """
 cat /proc/cmdline >/job/cmdline
@@ -99,21 +114,27 @@ def test_guest_prepares_itself_as_hvm_domu_boots_as_pv_and_as_hvm_again(
     space: Path, tmp_path: Path
 ) -> None:
     root, disk = _installed(space), space / "disk.img"
-    inside.install(root, inside.PREPARE.format(options=OPTIONS))
+    inside.install(root, inside.PREPARE)
     images.mbr(root, disk)
     hvm = HVM_CONFIG.read_text()
     domains = [
-        lab.Domain(hvm, until=(), timeout=3000),
+        lab.Domain(hvm, until=(), timeout=3600, run=_FETCH),
         lab.Domain(None),
         lab.Domain(None),
-        lab.Domain(hvm, timeout=1800),
+        lab.Domain(hvm, timeout=2400),
     ]
-    results = lab.run({lab.BACKEND: disk}, domains, tmp_path, snapshot=False)
+    results = lab.run({lab.BACKEND: disk}, domains, tmp_path, snapshot=False, files=IN_DOM0)
+    assert len(results) == 4, results[-1].error
     preparing, first, second, again = results
     assert preparing.off and "pvprep-tests inside: status 0" in preparing.console
-    proof.leave(2, MBR.name, "HVM domU, prepares itself (until it is off)", preparing)
+    # No option told it anything: what the config has of dom0 is from xenstore.
+    config = inside.told(preparing.console)
+    assert "REPLACE" not in config
+    digest = hashlib.sha256(config.encode()).hexdigest()
+    assert f"LAB fetched 0 {digest}" in preparing.dom0
+    proof.leave(2, MBR.name, "HVM domU prepares itself (until it is off)", preparing)
     assert_up(first, "PV")
-    proof.leave(3, MBR.name, "the same, by the config that came out of it: PV", first)
+    proof.leave(3, MBR.name, "the same, by the config that came out, unedited: PV", first)
     assert_up(second, "PV")
     assert second.facts and second.facts.status
     assert [boot["up"] for boot in second.facts.status["boots"]] == [True, True]
