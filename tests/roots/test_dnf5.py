@@ -52,6 +52,9 @@ def install(root: Path, *names: str, files: tuple[Path, ...] = ()) -> Told:
 def test_the_manager_is_found(tree: Path) -> None:
     quiet = (lambda _line: None, lambda _fraction, _text: None)
     assert type(find(Guest(str(tree)), "redhat", *quiet)) is Dnf5
+    binding = tree / "usr/lib/python3/dist-packages/libdnf5"
+    binding.rename(binding.with_name("away"))
+    assert type(find(Guest(str(tree)), "redhat", *quiet)) is Rpm
 
 
 def test_a_kernel_comes_beside_the_old_one_and_goes(

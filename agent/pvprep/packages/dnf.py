@@ -76,5 +76,12 @@ class Dnf5(Dnf):
     program = "/usr/bin/dnf5"
     driver = "dnf5.py"
 
+    @classmethod
+    def usable(cls, guest: Guest) -> bool:
+        """Whether it is what the command `dnf` is; it needs no Python, but we need its binding."""
+        sites = [*guest.glob("/usr/lib64/python3*/*-packages"),
+                 *guest.glob("/usr/lib/python3*/*-packages")]  # fmt: skip
+        return super().usable(guest) and any(guest.is_dir(f"{site}/libdnf5") for site in sites)
+
     def _python(self) -> str:
         return _PYTHON
