@@ -7,6 +7,7 @@ system. Only its disk is the guest's, by a stand-in for lsblk. Whoever starts a 
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +39,8 @@ exec chroot . "$@"
 """
 _SYSTEMCTL = """\
 #!/bin/sh
-echo "systemctl $*" >> /run/recorded
+echo "$*" >> /run/recorded
+exec /run/systemctl "$@"
 """
 CMDLINE = "BOOT_IMAGE=vmlinuz inst.stage2=hd:LABEL=installer root=live:/dev/sr0 console=ttyS9\n"
 
@@ -54,6 +56,7 @@ class Installer:
         (work / "run/udev/data/b8:1").write_text("E:ID_FS_UUID=of-the-installer\n")
         (work / "cmdline").write_text(CMDLINE)
         lsblk.stand_in(root, work / "lsblk")
+        shutil.copy(root / "usr/bin/systemctl", work / "run")
         programs = {"systemctl": _SYSTEMCTL, "bin/in-target": _IN_TARGET, "bin/curtin": _CURTIN}
         for name, text in programs.items():
             (work / name).write_text(text)
@@ -78,6 +81,7 @@ class Installer:
 
     @property
     def services(self) -> list[str]:
-        """What systemctl was asked to do."""
+        """What systemctl was asked to do, but in a tree: dracut enables units in an initrd's."""
         recorded = self._work / "run/recorded"
-        return recorded.read_text().splitlines() if recorded.exists() else []
+        lines = recorded.read_text().splitlines() if recorded.exists() else []
+        return [line for line in lines if "--root" not in line]
