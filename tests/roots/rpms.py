@@ -68,6 +68,7 @@ def repository(root: Path, *packages: Path, id: str = "extra", more: str = "gpgc
     place.mkdir(parents=True, exist_ok=True)
     for file in packages:
         shutil.copy(file, place)
+    shutil.rmtree(place / "repodata", ignore_errors=True)  # createrepo_c fails over a layer's
     chroot.run(root, ["createrepo_c", "-q", f"/srv/repos/{id}"])
     listed = root / "etc/yum.repos.d" / f"{id}.repo"
     listed.write_text(f"[{id}]\nname={id}\nbaseurl=file:///srv/repos/{id}\nenabled=1\n{more}")
