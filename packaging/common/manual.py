@@ -68,6 +68,9 @@ FILES = (
     (bootloader_grub2.TIMEOUT_SCRIPT, "ends grub.cfg in a timeout that pygrub can read (Fedora)"),
     (bootloader_bls.PLUGIN, "has grub.cfg made anew for each kernel, where BLS was in use"),
     (selinux.AUTORELABEL, "has the first boot give new files their SELinux labels; it goes then"),
+    ("/dev/xen/xenbus", "asked what dom0 knows of this domain: its disks, bridges, name and size"),
+    ("data/pvprep/config", "in xenstore: the config that `--to-xenstore` leaves for dom0"),
+    ("data/pvprep/boot", "in xenstore: what a PV boot came to, for `pvprep-dom0 trial`"),
     ("pvprep-boot.service", "records the boots by `pvprep record-boot`, when the system is up"),
 )
 
@@ -77,6 +80,11 @@ EXAMPLES = (
     (
         "Give the disk that dom0 has for it, and the bridge:",
         "pvprep --emit-config=bifit.cfg --disk-backend /dev/drbd/bifit --bridge xenbr4",
+    ),
+    ("Keep the way back, before anything else:", "pvprep config --type hvm > hvm.cfg"),
+    (
+        "Hand the config over where no network is; in dom0: `pvprep-dom0 fetch DOMID --check`.",
+        "pvprep --to-xenstore",
     ),
     ("Ask what a finding means, and what to do:", "pvprep explain kernel.pvhvm-only"),
     ("Put everything back, and have it proven:", "pvprep rollback --verify"),
@@ -93,7 +101,7 @@ EXAMPLES = (
 )
 
 SEE_ALSO = (
-    ("xl", 1), ("xl.cfg", 5), ("pygrub", 1), ("update-initramfs", 8), ("systemd.link", 5)
+    ("pvprep-dom0", 8), ("xl", 1), ("xl.cfg", 5), ("pygrub", 1), ("update-initramfs", 8), ("systemd.link", 5)
 )  # fmt: skip
 
 _SPECIAL = {"\\": r"\e", "-": r"\-", "'": r"\(aq", "^": r"\(ha", "~": r"\(ti", "`": r"\(ga"}
