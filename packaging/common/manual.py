@@ -101,7 +101,8 @@ EXAMPLES = (
 )
 
 SEE_ALSO = (
-    ("pvprep-dom0", 8), ("xl", 1), ("xl.cfg", 5), ("pygrub", 1), ("update-initramfs", 8), ("systemd.link", 5)
+    ("pvprep-dom0", 8), ("xl", 1), ("xl.cfg", 5), ("pygrub", 1),
+    ("update-initramfs", 8), ("systemd.link", 5)
 )  # fmt: skip
 
 _SPECIAL = {"\\": r"\e", "-": r"\-", "'": r"\(aq", "^": r"\(ha", "~": r"\(ti", "`": r"\(ga"}
