@@ -80,8 +80,11 @@ class Result:
     seconds: float
 
 
-def install(root: Path) -> None:
-    """Put the tests' unit into a tree with systemd, before an image is made of it."""
+def install(root: Path, *, log: bool = True) -> None:
+    """Put the tests' unit into a tree with systemd, before an image is made of it.
+
+    log: all that the guest logs is seen on the serial port.
+    """
     system = root / "etc/systemd/system"
     script = root / "usr/local/sbin/pvprep-tests-job"
     script.write_text(_SCRIPT)
@@ -89,6 +92,8 @@ def install(root: Path) -> None:
     (system / UNIT).write_text(_UNIT)
     link(system / "multi-user.target.wants" / UNIT, f"/etc/systemd/system/{UNIT}")
     mask_timers(root)
+    if not log:
+        return
     journal = root / "etc/systemd/journald.conf.d/pvprep-tests.conf"
     journal.parent.mkdir(exist_ok=True)
     journal.write_text(_LOG_TO_SERIAL)

@@ -13,8 +13,10 @@ import unicodedata
 from pvprep.errors import PvprepError
 
 COMMENT_LENGTH = 200  # characters; a comment is for reading
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;", "\t": "&#9;"}
-_NOT_XML = "\ufffe\uffff"  # of those that `check` lets pass (Extensible Markup Language 1.0, 2.2)
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"}
+# Of those that `check` lets pass: what XML cannot hold (Extensible Markup Language 1.0, 2.2), and
+# what libvirt writes into its own file as it is, where it comes back as a space.
+_NOT_XML = "\ufffe\uffff\t"
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\t": "\\t"})
 
 
@@ -66,7 +68,7 @@ def xml(text: str) -> str:
     text = check_utf8(text, "a word")
     if any(char in _NOT_XML for char in text):
         raise PvprepError(
-            f"a word has characters that XML does not know: {text!a}", "Use `--format xl`."
+            f"a word has characters that libvirt does not keep: {text!a}", "Use `--format xl`."
         )
     return "".join(_ENTITIES.get(char, char) for char in text)
 
