@@ -17,8 +17,9 @@ class Kernel:
 
     All are Debian's cloud kernel; `uname -r` says what `release` says. pv: with CONFIG_XEN_PV and
     CONFIG_PVH; without, its configuration says that they are not set, and its image has no entry
-    for Xen, as on EL 8 to 10. frontends: with xen-blkfront and xen-netfront. fails: the scriptlet
-    of NAME-core that ends with status 1, "pre" or "posttrans"; "" for none.
+    for Xen, as on EL 8 to 10 (that image is for opening alone: it does not boot). frontends: with
+    xen-blkfront and xen-netfront. fails: the scriptlet of NAME-core that ends with status 1, "pre"
+    or "posttrans"; "" for none.
     """
 
     release: str

@@ -149,7 +149,7 @@ def test_menus(space: Path) -> None:
 
 @pytest.mark.guest
 def test_it_boots_fully_virtualised_from_its_boot_loader_entry(space: Path, tmp_path: Path) -> None:
-    root, disk = _unpacked(rpmprofiles.EL9, space), space / "disk.img"
+    root, disk = _unpacked(rpmprofiles.EL9_PV, space), space / "disk.img"
     job.mask_timers(root)
     script, unit = root / "usr/local/sbin/facts", root / "etc/systemd/system/facts.service"
     script.write_text(_FACTS)
@@ -160,10 +160,10 @@ def test_it_boots_fully_virtualised_from_its_boot_loader_entry(space: Path, tmp_
         machine.wait_off(600)
     said = dict(line.split("=", 1) for line in machine.text().splitlines() if "=" in line)
     assert said.pop("cmdline").endswith(
-        f"vmlinuz-{rpmprofiles.STOCK.release} root=/dev/sda1 {rpminstalled.CMDLINE}"
+        f"vmlinuz-{rpmprofiles.PV.release} root=/dev/sda1 {rpminstalled.CMDLINE}"
     )
     assert said == {
-        "kernel": rpmprofiles.STOCK.release,
+        "kernel": rpmprofiles.PV.release,
         "root": "/dev/sda1",
         "swap": "/dev/sda2",
         "address": "1",

@@ -5,7 +5,6 @@ Kept by its inputs in build/cache. Packages are kept for ever, as those of the g
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
 import shutil
@@ -72,9 +71,12 @@ def build(*, cache_dir: Path = roots.CACHE) -> Dom0:
             half = Path(work) / "dom0"
             half.mkdir()
             _make(base, Path(work) / "root", _at(half))
-            # Another run may have been faster: its result is as good.
-            with contextlib.suppress(FileExistsError):
+            try:
                 half.rename(place)
+            except OSError:
+                if not place.exists():
+                    raise
+                # Another run was faster: its result is as good.
     return _at(place)
 
 

@@ -37,7 +37,7 @@ _XEN_OPTIONS = (
     "spec-ctrl=no xpti=no"
 )
 _DOM0_OPTIONS = "ro console=hvc0 nomodeset mitigations=off quiet"
-_DOMAIN = re.compile(r"(?m)^LAB domain (\d+)\r?$")
+_DOMAIN = re.compile(r"(?m)^LAB domain (\d+)\r?\n")
 
 # After these a guest does not come up any more.
 _GUEST_STOPS = re.compile(
