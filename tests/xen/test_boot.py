@@ -51,7 +51,7 @@ def test_unprepared_guest_does_not_boot_as_pv(space: Path, tmp_path: Path) -> No
     proof.leave(80, MBR.name, "PV, not prepared", result)
 
 
-@pytest.mark.xen
+@pytest.mark.xen_all
 def test_prepared_guest_without_the_disk_driver_in_its_initrd(
     prepared: Built, space: Path, tmp_path: Path
 ) -> None:
