@@ -18,7 +18,7 @@ RECORD = f"{HOME}/boots"
 KEPT = 50
 # DHCP may take a while after the system is up.
 NETWORK_WAIT = 90.0
-LOGIN_WAIT = 20.0
+LOGIN_WAIT = 60.0
 PV = (Virt.XEN_PV, Virt.XEN_PVH)
 
 
