@@ -129,11 +129,13 @@ def _login(guest: Guest, console: str) -> bool:
 
 
 def _getty(guest: Guest, console: str) -> bool:
+    """A getty names its terminal, or has it as its input (systemd since 251: `agetty -`)."""
     if not console:
         return False
     for pid in guest.names("/proc"):
-        if pid.isdigit() and "getty" in guest.text(f"/proc/{pid}/comm"):
-            found = console in guest.text(f"/proc/{pid}/cmdline")
-            if found:
-                return True
+        if not pid.isdigit() or "getty" not in guest.text(f"/proc/{pid}/comm"):
+            continue
+        named = guest.text(f"/proc/{pid}/cmdline").split("\0")
+        if console in named or guest.readlink(f"/proc/{pid}/fd/0") == f"/dev/{console}":
+            return True
     return False

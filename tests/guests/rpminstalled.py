@@ -110,7 +110,8 @@ omit_dracutmodules=" qemu virtiofs "
 early_microcode="no"
 """
 # GRUB of Enterprise Linux knows blscfg; this one is told what it does. Entries are shown by the
-# names of their files, the last one first; what they say is read when one is chosen.
+# names of their files, the last one first; what they say is read when one is chosen. Their own
+# commands, without arguments, must not load anything: GRUB does not survive a kernel loaded twice.
 _BLSCFG = """\
 function version { set bls_version="$1"; }
 function options { set bls_options="$*"; }
@@ -123,7 +124,10 @@ function blscfg {
   for entry in $prefix/../loader/entries/*.conf; do
     regexp --set 1:id '([^/]*)\\.conf$' "$entry"
     menuentry "$id" --id "$id" "$entry" {
+      set kept=$root
+      set root=nowhere
       source "$2"
+      set root=$kept
       linux /boot/vmlinuz-$bls_version $bls_options
       initrd /boot/initramfs-$bls_version.img
     }

@@ -78,6 +78,20 @@ def test_dom0_is_told_once(booted: Booted, monkeypatch: pytest.MonkeyPatch) -> N
     assert told == [entry]
 
 
+def test_a_getty_that_has_the_console_as_its_input(booted: Booted) -> None:
+    process = Path(booted.root) / "proc/77"
+    (process / "cmdline").write_text("/sbin/agetty\0-\0vt220\0")
+    (process / "fd").mkdir()
+    (process / "fd/0").symlink_to("/dev/tty1")
+    entry = boots.record(booted)
+    assert entry is not None and entry["login"] is False
+    Path(booted.root, "var/lib/pvprep/boots").unlink()
+    (process / "fd/0").unlink()
+    (process / "fd/0").symlink_to("/dev/hvc0")
+    entry = boots.record(booted)
+    assert entry is not None and entry["login"] is True
+
+
 @pytest.mark.parametrize(
     ("path", "text"),
     [

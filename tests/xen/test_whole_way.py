@@ -82,6 +82,7 @@ def test_guest_prepares_itself_boots_as_pv_and_after_rollback_as_hvm_again(
     assert_up(result, "PV")
     assert result.facts and result.facts.root == MBR.root
     assert result.facts.swap == (MBR.swap,)
+    assert result.facts.status and result.facts.status["boots"][-1]["up"]
     foretold = re.search(r"pygrub will take entry 0 of .*: (\S+), (\S+), (.*)", prepared.stderr)
     assert foretold and result.facts.cmdline == foretold[3]
     proof.leave(1, MBR.name, "prepared while fully virtualised by QEMU; then PV", result)
