@@ -23,7 +23,7 @@ Description=Tell the tests of pvprep what this boot came to
 Documentation=file:/usr/local/sbin/pvprep-tests-facts
 ConditionVirtualization=xen
 # Not in a boot that has something else to do (inside.py).
-ConditionPathExists=!/var/lib/pvprep-tests/todo
+ConditionPathExists=!/var/lib/pvprep-tests/errand
 
 [Service]
 # Started at once, so that the system can be up before it looks.

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.guests import job
 
 UNIT = "pvprep-tests-inside.service"
-TODO = "/var/lib/pvprep-tests/todo"
+ERRAND = "/var/lib/pvprep-tests/errand"
 # dom0-init knows these two.
 CONFIG_BEGIN = "pvprep-tests config begin"
 CONFIG_END = "pvprep-tests config end"
@@ -20,7 +20,7 @@ _UNIT = f"""\
 [Unit]
 Description=Run what the tests of pvprep have for this boot
 Documentation=file:/usr/local/sbin/pvprep-tests-inside
-ConditionPathExists={TODO}
+ConditionPathExists={ERRAND}
 
 [Service]
 # Started at once, so that the system can be up before it begins.
@@ -36,9 +36,9 @@ _SCRIPT = f"""\
 #!/bin/sh
 # Part of the tests of pvprep; no guest in earnest has it.
 systemctl is-system-running --wait
-mv {TODO} /run/pvprep-tests-todo
+mv {ERRAND} /run/pvprep-tests-errand
 cd /root
-sh -e /run/pvprep-tests-todo </dev/null >/dev/ttyS0 2>&1
+sh -e /run/pvprep-tests-errand </dev/null >/dev/ttyS0 2>&1
 echo "pvprep-tests inside: status $?" >/dev/ttyS0
 systemctl poweroff
 """
@@ -63,9 +63,9 @@ def install(root: Path, script: str) -> None:
     program.chmod(0o755)
     (system / UNIT).write_text(_UNIT)
     job.link(system / "multi-user.target.wants" / UNIT, f"/etc/systemd/system/{UNIT}")
-    todo = root / TODO.lstrip("/")
-    todo.parent.mkdir(parents=True, exist_ok=True)
-    todo.write_text(script)
+    errand = root / ERRAND.lstrip("/")
+    errand.parent.mkdir(parents=True, exist_ok=True)
+    errand.write_text(script)
 
 
 def told(console: str) -> str:
