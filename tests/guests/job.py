@@ -69,6 +69,14 @@ _MASKED = (
 )
 
 
+# A busy machine is no fault of the guest: 90 s are not much in emulation.
+_PATIENCE = """\
+[Manager]
+DefaultDeviceTimeoutSec=900
+DefaultTimeoutStartSec=900
+"""
+
+
 @dataclass(frozen=True)
 class Result:
     """How a job ended. state: what `systemctl is-system-running` said. seconds: start to off."""
@@ -92,6 +100,7 @@ def install(root: Path, *, log: bool = True) -> None:
     (system / UNIT).write_text(_UNIT)
     link(system / "multi-user.target.wants" / UNIT, f"/etc/systemd/system/{UNIT}")
     mask_timers(root)
+    make_patient(root)
     if not log:
         return
     journal = root / "etc/systemd/journald.conf.d/pvprep-tests.conf"
@@ -103,6 +112,13 @@ def mask_timers(root: Path) -> None:
     """Keep what begins on its own from running in a tree with systemd."""
     for unit in _MASKED:
         link(root / "etc/systemd/system" / unit, "/dev/null")
+
+
+def make_patient(root: Path) -> None:
+    """Let systemd in a tree wait longer for devices and services than it would."""
+    patience = root / "etc/systemd/system.conf.d/pvprep-tests.conf"
+    patience.parent.mkdir(exist_ok=True)
+    patience.write_text(_PATIENCE)
 
 
 def run(disk: Path, work: Path, script: str, *, timeout: float = 600) -> Result:

@@ -86,14 +86,6 @@ out=/dev/hvc0
 """
 
 
-# A busy machine is no fault of the guest: 90 s are not much in emulation.
-_PATIENCE = """\
-[Manager]
-DefaultDeviceTimeoutSec=900
-DefaultTimeoutStartSec=900
-"""
-
-
 @dataclass(frozen=True)
 class Nic:
     """A network card. address: IPv4 with its prefix length, "" for none. driver: the kernel's."""
@@ -137,9 +129,7 @@ def install(root: Path) -> None:
     (system / UNIT).write_text(_UNIT)
     job.link(system / "multi-user.target.wants" / UNIT, f"/etc/systemd/system/{UNIT}")
     job.mask_timers(root)
-    patience = root / "etc/systemd/system.conf.d/pvprep-tests.conf"
-    patience.parent.mkdir(exist_ok=True)
-    patience.write_text(_PATIENCE)
+    job.make_patient(root)
 
 
 def read(console: str) -> Optional[Facts]:
