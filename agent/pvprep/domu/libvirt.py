@@ -5,6 +5,8 @@ Source: libvirt's docs/formatdomain.rst and src/libxl/libxl_conf.c (libxlMakeDis
 
 from __future__ import annotations
 
+import re
+
 from pvprep.domu.model import Boot, Vbd, Vif
 from pvprep.domu.placeholders import disk_target
 from pvprep.errors import PvprepError
@@ -12,6 +14,7 @@ from pvprep.errors import PvprepError
 TOOL = "virsh"
 OS = {"pv": ("xenpv", "linux"), "pvh": ("xenpvh", "xenpvh"), "hvm": ("xenfv", "hvm")}
 _FORMATS = {"vhd": "vpc"}  # what QEMU calls it
+_BRIDGE = re.compile(r"[a-zA-Z0-9_.\\:/ -]*")  # docs/schemas/domaincommon.rng
 
 
 def image_format(disk: Vbd) -> str:
@@ -28,6 +31,16 @@ def source(disk: Vbd) -> tuple[str, str, str]:
 def bus(disk: Vbd) -> str:
     """What the disk hangs on."""
     return {"hd": "ide", "sd": "scsi"}.get(disk.vdev[:2], "xen")
+
+
+def bridge(vif: Vif) -> str:
+    """The bridge, whose name may hold less than the kernel allows."""
+    if not _BRIDGE.fullmatch(vif.bridge):
+        raise PvprepError(
+            f"libvirt takes no bridge of the name {vif.bridge}",
+            "Rename it in dom0, or emit another form: `--format xl`.",
+        )
+    return vif.bridge
 
 
 def average(vif: Vif) -> int:

@@ -343,6 +343,7 @@ def test_json_is_the_model(domu: DomU) -> None:
         ({"disks": (Vbd("xvda", "/srv/\udcff"),)}, "libvirt", "not UTF-8"),
         ({"disks": (Vbd("xvda", "/srv/\uffff"),)}, "libvirt", "libvirt does not keep"),
         ({"disks": (Vbd("xvda", "/srv/\t"),)}, "libvirt", "libvirt does not keep"),
+        ({"vifs": (Vif("00:16:3e:01:12:c1", "br+0"),)}, "libvirt", "no bridge of the name"),
         ({"boot": Boot("pygrub", ("--args=a b",))}, "libvirt", "hold spaces"),
         ({"boot": Boot("pygrub", ("--args=a b",))}, "xe", "hold spaces"),
         ({"on_reboot": "coredump-restart"}, "libvirt", "on_reboot cannot be coredump-restart"),
