@@ -114,6 +114,20 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """The disks of a guest that does not run, as images/ has attached them, in guest order.
+
+    Its disks are called disk0, disk1 ..., their partitions disk0p1: what the guest calls them is in
+    its own configuration. mounts: what lies below the root, root first; devices are spelled as in
+    the guest's fstab. stale: boot loader configuration that a mounted /boot hides (see Facts).
+    """
+
+    disks: tuple[Disk, ...]
+    mounts: tuple[Mount, ...]
+    stale: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Space:
     """Free room on the file system that holds a directory; files -1: no fixed number of inodes."""
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .errors import PvprepError
+from .facts import Layout
 
 # A configuration file larger than this is not one; reading it would only cost memory.
 MAX_CONFIG = 8 * 1024 * 1024
@@ -45,10 +46,14 @@ class Completed:
 
 
 class Guest:
-    """The tree of a guest. Every path given is absolute inside it."""
+    """The tree of a guest. Every path given is absolute inside it.
 
-    def __init__(self, root: str = "/") -> None:
+    layout: the disks under it, where they are known though the guest does not run.
+    """
+
+    def __init__(self, root: str = "/", layout: Optional[Layout] = None) -> None:
         self.root = os.path.realpath(root)
+        self.layout = layout
         if not os.path.isdir(self.root):
             raise PvprepError(f"{root} is not a directory", "give the root of a mounted guest")
 

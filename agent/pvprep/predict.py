@@ -45,11 +45,12 @@ def volumes(draft: Draft) -> Iterator[Volume]:
     facts = draft.facts
     mounts = _visible(facts)
     parts = order(facts.disks[0]) if facts.disks else ()
-    if facts.is_tree and not any(set(mount.parts) & {p.name for p in parts} for mount in mounts):
+    guessed = facts.is_tree and not (facts.disks and facts.disks[0].size)
+    if guessed and not any(set(mount.parts) & {p.name for p in parts} for mount in mounts):
         # UUIDs or LVM names only: nobody can tell the order; as fstab has it.
         yield from (_volume(draft, mount.device, mount, None) for mount in mounts)
         return
-    if facts.is_tree:
+    if guessed:
         parts = facts.disks[0].partitions
     for part in parts:
         mount = next((m for m in mounts if m.parts == (part.name,) and m.subdir == "/"), None)

@@ -165,7 +165,7 @@ def test_a_tree_with_a_boot_of_its_own() -> None:
 
 
 def test_a_tree_by_device_names() -> None:
-    named = dataclasses.replace(disk("sda", "", ""), table="")
+    named = dataclasses.replace(disk("sda", "", ""), table="", size=0)
     pick = look(tree(mount("/", "sda1"), disks=[named]))
     assert isinstance(pick, Pick)
     assert pick.volume == "/dev/sda1"

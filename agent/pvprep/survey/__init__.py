@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from .. import initrds, packages
 from ..editors import fstab
-from ..facts import Facts, File, Mount
+from ..facts import Disk, Facts, File, Mount
 from ..guest import Guest
 from . import files as configuration
 from . import hidden, kernels, network, storage, system, xenstore
@@ -18,15 +18,14 @@ from . import hidden, kernels, network, storage, system, xenstore
 def take(guest: Guest, patterns: Iterable[str]) -> Facts:
     """Survey a guest. patterns: which configuration files the steps want to see."""
     found = configuration.files(guest, patterns)
-    devices = storage.block_devices(guest)
-    mounts = storage.mounts(guest, devices) if guest.running else _fstab_mounts(found)
+    disks, mounts = _storage(guest, found)
     installed, proofs = kernels.kernels(guest)
     distribution = system.distro(guest)
     initrd_tool = initrds.detect(guest)
     return Facts(
         distro=distribution,
         machine=system.machine(guest),
-        disks=storage.disks(guest, devices) or storage.disks_named(_texts(found)),
+        disks=disks,
         mounts=mounts,
         nics=network.nics(guest) or network.nics_named(found),
         kernels=installed,
@@ -54,6 +53,18 @@ def take(guest: Guest, patterns: Iterable[str]) -> Facts:
 def take_files(guest: Guest, facts: Facts, patterns: Iterable[str]) -> Facts:
     """The same facts with the configuration files as they are now."""
     return replace(facts, files=configuration.files(guest, patterns))
+
+
+def _storage(
+    guest: Guest, found: Mapping[str, File]
+) -> tuple[tuple[Disk, ...], tuple[Mount, ...]]:
+    """From the kernel, from the attached image, or as far as a tree's own files tell."""
+    devices = storage.block_devices(guest)
+    known = storage.disks(guest, devices) or storage.disks_named(_texts(found))
+    if guest.layout:
+        layout = storage.named(guest.layout, known)
+        return layout.disks, layout.mounts
+    return known, storage.mounts(guest, devices) if guest.running else _fstab_mounts(found)
 
 
 def _texts(found: Mapping[str, File]) -> dict[str, str]:

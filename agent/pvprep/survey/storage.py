@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..errors import PvprepError
-from ..facts import Disk, Mount, Partition, Space
+from ..facts import Disk, Layout, Mount, Partition, Space
 from ..guest import Guest
 
 # The line for a whole disk in the rule that keeps the new names valid as HVM (steps/fallback.py).
@@ -105,6 +107,32 @@ def disks_named(texts: Mapping[str, str]) -> tuple[Disk, ...]:
         )
         for name in sorted(seen, key=guest_order)
     )
+
+
+def named(layout: Layout, known: Sequence[Disk]) -> Layout:
+    """A layout whose disks have the names that the guest's own configuration knows.
+
+    known: the disks that it names (disks_named). Where it does not name as many, the others are
+    what the kernel would have called them: with no name at all, as on a SCSI controller.
+    """
+    count, names = len(layout.disks), [disk.name for disk in known]
+    kind = re.match(r"(xvd|[shv]d)([a-z]+)$", names[0]) if names else None
+    if len(names) < count or (kind and kind[2] != "a"):
+        letters = string.ascii_lowercase[: count - (bool(names) and not kind)]
+        usual = [f"{kind[1] if kind else 'sd'}{letter}" for letter in letters]
+        names = sorted({*names, *usual}, key=guest_order)
+    new = {}
+    disks = []
+    for disk, name in zip(layout.disks, names):
+        for part in disk.partitions:
+            new[part.name] = _join(name, part.number) if part.number else name
+        parts = tuple(replace(part, name=new[part.name]) for part in disk.partitions)
+        disks.append(replace(disk, name=name, partitions=parts))
+    mounts = tuple(
+        replace(mount, parts=tuple(new.get(part, part) for part in mount.parts))
+        for mount in layout.mounts
+    )
+    return replace(layout, disks=tuple(disks), mounts=mounts)
 
 
 def guest_order(name: str) -> tuple[str, int, list[int], str]:

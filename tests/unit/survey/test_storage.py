@@ -12,7 +12,7 @@ from tests.unit.building import disk, guest, run, written
 
 from pvprep import plan, survey
 from pvprep.errors import PvprepError
-from pvprep.facts import Disk, Mount, Partition
+from pvprep.facts import Disk, Layout, Mount, Partition
 from pvprep.guest import Completed, Guest
 from pvprep.steps import fallback
 from pvprep.survey import storage
@@ -297,3 +297,35 @@ def test_variants_that_pygrub_cannot_read(
     (tmp_path / "device").write_bytes(block)
     assert storage._quirk(str(tmp_path / "device"), fstype) == quirk
     assert storage._quirk("/dev/none", fstype) == ""
+
+
+def _layout(*counts: int) -> Layout:
+    disks = tuple(
+        Disk(
+            f"disk{at}", 1 << 30, "dos",
+            tuple(Partition(f"disk{at}p{number}", number) for number in range(1, count + 1)),
+        )
+        for at, count in enumerate(counts)
+    )  # fmt: skip
+    return Layout(disks, (Mount("/", "UUID=1", "ext4", parts=("disk0p1",)),))
+
+
+@pytest.mark.parametrize(
+    ("known", "names"),
+    [
+        ((), ("sda", "sdb")),
+        (("hda",), ("hda", "hdb")),
+        (("hda", "hdc", "hdd"), ("hda", "hdc")),
+        (("nvme0n1",), ("nvme0n1", "sda")),
+        (("vdb",), ("vda", "vdb")),
+        (("sdb", "sdc"), ("sda", "sdb")),
+    ],
+)
+def test_attached_disks_have_the_names_that_the_guest_knows(
+    known: tuple[str, ...], names: tuple[str, ...]
+) -> None:
+    found = storage.named(_layout(2, 1), [Disk(name) for name in known])
+    assert tuple(disk.name for disk in found.disks) == names
+    first = storage._join(names[0], 1)
+    assert found.disks[0].partitions[0].name == first
+    assert found.mounts[0].parts == (first,)
