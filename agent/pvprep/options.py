@@ -13,6 +13,8 @@ class Options:
 
     device_names: str = "auto"  # "auto" (by the kernel), "xvd", "hd" or "uuid"
     kernel_packages: tuple[str, ...] = ()
+    kernel_from: str = ""  # "host", a directory, or a package that is unpacked, not installed
+    initrd: str = "rebuild"  # by the guest's own builder, or "append": no code of the guest runs
     type: str = "pv"  # "pv", "pvh", "pvshim" (PV inside PVH) or "hvm" (the way back)
     form: str = "xl"  # "xl", "xm", "libvirt", "xe" or "json"
     xen: Optional[tuple[int, int]] = None  # dom0's release, (4, 17); None for any
