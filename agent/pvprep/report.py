@@ -148,6 +148,11 @@ class Screen:
             self.say("Nothing was changed." if plan.changes else "Nothing to do.")
         elif plan.changes:
             self.say(f"Not ready: {len(plan.changes)} changes to make; `pvprep` makes them.")
+        elif verb == "prepare" and plan.context.facts.is_tree:
+            self.say(
+                "Ready for PV. Undo with `pvprep rollback` on the same --image or --root. Next: in "
+                "dom0 `xl create` the config (`pvprep config`, on the same, writes it)."
+            )
         elif verb == "prepare":
             self.say(
                 "Ready for PV. Undo with `pvprep rollback`. Next: shut this guest down, and in "
