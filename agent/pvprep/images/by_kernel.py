@@ -149,7 +149,7 @@ class _Session:
         for node, device in self._open.values():
             try:
                 if not self._read_only and not problems:
-                    fsck.after(device.path, node.content.fstype, node.name, _size(node))
+                    fsck.after(device.path, node.content.fstype, node.name)
             except PvprepError as error:
                 problems.append(error)
             mounting.forget(device.path, node.content.fstype)
@@ -235,15 +235,17 @@ class _Session:
         if node.name in self._open:
             return
         device, fstype = self._device(node), node.content.fstype
+        dirty = fsck.dirty(device.path, fstype)
         if self._read_only:
-            if fsck.dirty(device.path, fstype):
+            if dirty:
                 self._say(f"{node.name}: its journal is not replayed; what is read may be old")
             return
-        if fstype == "xfs" and fsck.dirty(device.path, fstype):
+        if dirty:
             self._say(f"{node.name}: its journal is replayed")
+        if dirty and fstype == "xfs":
             mounting.attach(device.path, self._look, fstype, name=node.name, read_only=False)
             mounting.detach(self._look)
-        fsck.before(device.path, fstype, node.name, _size(node), self._say)
+        fsck.before(device.path, fstype, node.name, _size(node))
 
     def _mount(self, node: stack.Node, place: str, subvolume: str) -> None:
         mounting.attach(
