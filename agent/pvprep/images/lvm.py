@@ -79,7 +79,9 @@ def logical(members: Sequence[Physical]) -> Iterator[Logical]:
             if not isinstance(group, dict) or "physical_volumes" not in group:
                 continue
             # Every member has a copy, and one that was away for a while an old one.
-            key, seqno = str(group["id"]), int(group["seqno"])
+            key, seqno = str(group.get("id")), group.get("seqno")
+            if not isinstance(seqno, int):
+                raise refusal(f"LVM's metadata of {name} is damaged: it has no sequence number")
             if key not in newest or newest[key][0] < seqno:
                 newest[key] = seqno, name, group
     for _, name, group in newest.values():
