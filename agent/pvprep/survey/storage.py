@@ -243,7 +243,7 @@ def _partition(guest: Guest, device: Mapping[str, Any]) -> Partition:
         label=device["label"] or "",
         partuuid=device["partuuid"] or "",
         type=device["parttype"] or "",
-        quirk=_quirk(f"/dev/{name}", device["fstype"] or ""),
+        quirk=_quirk_of(f"/dev/{name}", device["fstype"] or ""),
     )
 
 
@@ -252,24 +252,27 @@ def _number(guest: Guest, path: str) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _quirk(device: str, fstype: str) -> str:
-    """What keeps pygrub's file system library from reading this one, from its superblock.
+def quirk(block: bytes, fstype: str) -> str:
+    """What keeps pygrub's file system library from reading this one, from its first 2048 bytes.
 
     Sources: Linux fs/ext4/ext4.h (EXT4_FEATURE_RO_COMPAT_BIGALLOC), fs/xfs/libxfs/xfs_format.h
     (sb_versionnum); Xen tools/libfsimage.
     """
-    if fstype not in ("xfs", "ext4"):
-        return ""
-    try:
-        with open(device, "rb") as file:
-            block = file.read(2048)
-    except OSError:
-        return ""  # not root: then nothing can be said, and nothing will be changed either
-    if fstype == "xfs" and block[:4] == b"XFSB" and block[101] & 0xF == 5:
+    if fstype == "xfs" and block[:4] == b"XFSB" and len(block) > 101 and block[101] & 0xF == 5:
         return "XFS v5"
     if fstype == "ext4" and int.from_bytes(block[1024 + 0x64 : 1024 + 0x68], "little") & 0x200:
         return "bigalloc"
     return ""
+
+
+def _quirk_of(device: str, fstype: str) -> str:
+    if fstype not in ("xfs", "ext4"):
+        return ""
+    try:
+        with open(device, "rb") as file:
+            return quirk(file.read(2048), fstype)
+    except OSError:
+        return ""  # not root: then nothing can be said, and nothing will be changed either
 
 
 def _join(disk: str, number: int) -> str:

@@ -295,8 +295,8 @@ def test_variants_that_pygrub_cannot_read(
     block = bytearray(b"XFSB" + bytes(4092))
     block[at : at + len(value)] = value
     (tmp_path / "device").write_bytes(block)
-    assert storage._quirk(str(tmp_path / "device"), fstype) == quirk
-    assert storage._quirk("/dev/none", fstype) == ""
+    assert storage._quirk_of(str(tmp_path / "device"), fstype) == quirk
+    assert storage._quirk_of("/dev/none", fstype) == ""
 
 
 def _layout(*counts: int) -> Layout:
