@@ -107,8 +107,7 @@ def _guest(args: argparse.Namespace) -> Iterator[Guest]:
         read_only=args.verb in arguments.READ_ONLY or args.dry_run,
         key_file=args.key_file,
     )
-    backup = args.backup_to if args.verb == "prepare" else "none"
-    with images.attached(request, backup, Screen().say) as guest:
+    with images.attached(request, Screen().say) as guest:
         yield guest
 
 

@@ -197,6 +197,9 @@ def identity(facts: Facts) -> str:
     """`Debian 12 (bookworm), amd64, HVM guest of Xen 4.17, root /dev/sda1 on ext4`."""
     machine = facts.machine
     runs = RUNS_AS[machine.virt].format(machine.hypervisor or "an unknown hypervisor")
+    images = [disk.image for disk in facts.disks if disk.image]
+    if images:
+        runs = f"off, on {' and '.join(images)}"
     words = [facts.distro.name or "unknown system", machine.userland, runs]
     root = facts.mount("/")
     if root:

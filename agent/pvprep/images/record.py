@@ -15,18 +15,26 @@ from .host import refusal, run
 DIRECTORY = "/run/pvprep"
 _NAME = "attached-{}.json"
 _OURS = "pvprep-"
+_PATIENCE = 20
 
 
 class Record:
     """The mappings of this process. Kept open by its directory: a mount may cover that later."""
 
     def __init__(self) -> None:
-        try:
-            os.makedirs(DIRECTORY, 0o700, exist_ok=True)
-            self._directory = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise refusal(f"{DIRECTORY}: {error.strerror}", "run pvprep as root") from None
         self._mappings: list[str] = []
+        for patience in range(_PATIENCE, -1, -1):
+            try:
+                os.makedirs(DIRECTORY, 0o700, exist_ok=True)
+                self._directory = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                # Written though it names nothing yet: the directory stays while we are at work.
+                self.add()
+            except OSError as error:
+                # Another one that ended has just removed the directory.
+                if isinstance(error, FileNotFoundError) and patience:
+                    continue
+                raise refusal(f"{DIRECTORY}: {error.strerror}", "run pvprep as root") from None
+            return
 
     @property
     def prefix(self) -> str:
@@ -59,7 +67,11 @@ class Record:
 
 
 def remove_directory() -> None:
-    """The directory goes with the last who has something in it."""
+    """The directory goes with the last who has something in it.
+
+    Not before: a directory that is removed takes with it what is mounted there in other namespaces
+    (rmdir(2), since Linux 3.18), which is the guest of whoever works at the same time.
+    """
     try:
         os.rmdir(DIRECTORY)
     except OSError:

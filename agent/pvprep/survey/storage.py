@@ -200,7 +200,8 @@ def spaces(guest: Guest) -> dict[str, Space]:
             path,
             free=info.f_bavail * info.f_frsize,
             files=info.f_favail if info.f_files else -1,
-            read_only=bool(info.f_flag & os.ST_RDONLY),
+            # Of a guest that is off it is pvprep that mounts it so, where it only looks.
+            read_only=guest.layout is None and bool(info.f_flag & os.ST_RDONLY),
         )
     return found
 
