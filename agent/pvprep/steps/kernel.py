@@ -9,6 +9,7 @@ but cannot boot PV. Where no installed kernel can, one is installed by the packa
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from ..changes import InstallPackages
@@ -103,7 +104,7 @@ def plan(context: Context, draft: Draft) -> None:
     names = kernel_candidates(facts.distro, facts.machine.userland, _repositories(facts))
     if names and not draft.errors:
         if facts.distro.family == "debian":
-            _architectures(facts.machine.userland, draft)
+            _architectures(facts.machine.userland, names, draft)
         why = (f"install {' or '.join(names)}",)
         draft.install(InstallPackages(NAME, one_of=names, touches=_touches(context), why=why))
     elif not names:
@@ -142,9 +143,9 @@ def _touches(context: Context) -> tuple[str, ...]:
     return (*touches, *(kernel.initrd for kernel in facts.kernels if kernel.initrd))
 
 
-def _architectures(userland: str, draft: Draft) -> None:
+def _architectures(userland: str, candidates: Sequence[str], draft: Draft) -> None:
     """Let dpkg take a 64-bit kernel on a 32-bit system, where Debian has it as amd64 only."""
-    for name in foreign_architectures(userland):
+    for name in foreign_architectures(userland, candidates):
         text = with_architecture(draft.text(ARCHITECTURES), userland, name)
         draft.create(NAME, ARCHITECTURES, text, f"names {name}, as dpkg --add-architecture does")
 
@@ -226,6 +227,8 @@ def _blame(kernel: Kernel, type_: str, draft: Draft) -> None:
         id, what = "kernel.no-pv", "has no PV entry point (no Xen note ENTRY)"
         if kernel.config.get("XEN_PVHVM") == "y":
             id, what = "kernel.pvhvm-only", what + ": it knows Xen only as an HVM guest"
+    elif type_ != "pvh" and proof.no_pae:
+        id, what = "kernel.no-pae", "is a 32-bit kernel without PAE: only a 32-bit Xen 3 runs it"
     else:
         id, what = "kernel.no-frontend", f"has no {' and no '.join(missing)}"
     draft.say(id, Level.INFO, f"{kernel.version} {what}", evidence="; ".join(evidence),
@@ -267,6 +270,10 @@ STEP = Step(
         "kernel.pvhvm-only": (
             "CONFIG_XEN_PVHVM lets a kernel use Xen's devices in an HVM domain. To boot PV it "
             "needs CONFIG_XEN_PV too. 32-bit kernels lost that in Linux 5.9."
+        ),
+        "kernel.no-pae": (
+            "The image says PAE=no, or nothing of PAE. A 64-bit Xen takes 32-bit guests with PAE "
+            "only (SLES 10 has kernel-xenpae beside such a kernel-xen)."
         ),
         "kernel.no-frontend": (
             "The kernel could boot, but without xen-blkfront it finds no disk and without "
