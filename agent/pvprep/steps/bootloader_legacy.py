@@ -16,6 +16,7 @@ from ..facts import Kernel
 from ..predict import predict
 from ..pygrub import Refusal
 from .bootloader_entry import GRUB_CFG, base, complete, consoles, first_of, harmful, images, is_of
+from .initrd import path_of
 
 SYSCONFIG = "/etc/sysconfig/kernel"
 
@@ -53,6 +54,8 @@ def edit_menu(name: str, context: Context, draft: Draft, target: Kernel, path: s
         draft.edit(name, path, menulst.insert_stanza(draft.text(path), stanza))
         number = 0
     if number is not None:
+        initrd = base(path_of(context, target))
+        draft.edit(name, path, menulst.name_initrd(draft.text(path), number, initrd))
         draft.edit(name, path, menulst.set_default(draft.text(path), number))
     if target.xenlinux and context.facts.distro.family == "redhat":
         _sysconfig(name, draft, "kernel-xenU" if "xenU" in target.version else "kernel-xen")

@@ -457,7 +457,7 @@ def test_xenlinux_has_other_names_and_another_console() -> None:
     facts = legacy(stanza(version, "root=/dev/sda1 ro"), kernels=[XENLINUX],
                    machine={"userland": "i386", "init": "sysvinit"},
                    files={"/etc/inittab": "1:2345:respawn:/sbin/getty 38400 tty1\n"})  # fmt: skip
-    assert picked(facts).args == "root=/dev/hda1 ro console=tty0 console=xvc0"
+    assert picked(facts).args == "root=/dev/hda1 ro xencons=xvc console=tty0 console=xvc0"
 
 
 def test_neither_configuration_is_there() -> None:
