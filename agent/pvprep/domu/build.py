@@ -127,8 +127,7 @@ def _hvm_disks(context: Context) -> Iterator[Vbd]:
 
 
 def _vbd(context: Context, vdev: str, disk: Disk, backend: BlockBackend | None) -> Vbd:
-    given = context.options.disk_backends
-    target = given.get(context.devices.vdevs[disk.name], given.get(disk.name))
+    target = context.devices.given(disk.name, context.options.disk_backends)
     here = backends.served(backend) if backend else backends.Served(None)
     if target is not None:
         here = backends.Served(target)
