@@ -15,7 +15,7 @@ from ..facts import Disk, Layout, Mount, Partition, Space
 from ..guest import Guest
 
 # The line for a whole disk in the rule that keeps the new names valid as HVM (steps/fallback.py).
-OWN_RULE = re.compile(r'KERNEL=="([^"*]+)", SYMLINK\+="(\w+)"')
+OWN_RULE = re.compile(r'KERNEL==?"([^"*]+)", SYMLINK\+?="(\w+)"')
 # lsblk nests its JSON only where NAME is among the columns.
 COLUMNS = "NAME,KNAME,MAJ:MIN,TYPE,SIZE,FSTYPE,UUID,LABEL,PARTUUID,PARTTYPE,PTTYPE,RM,MODEL"
 # Disks of these drivers are never exported as a vbd of their own.
