@@ -28,6 +28,8 @@ SINCE = {
     "none": "4.0", "gzip": "4.0", "bzip2": "4.0", "lzma": "4.0", "xz": "4.1", "lzo": "4.1",
     "lz4": "4.4", "zstd": "4.15",
 }
+# The hypervisor that runs 32-bit PV guests no more, but in the shim.
+NO_PV32 = (4, 16)
 # What a kernel package's scripts rewrite besides its own files, by family. A pattern stands for the
 # files that are there.
 TOUCHES = {
@@ -95,7 +97,7 @@ def plan(context: Context, draft: Draft) -> None:
         )
         return
     if context.target:
-        _praise(context.target, draft)
+        _praise(context, context.target, draft)
         _dom0(context, context.target, draft)
         return
     for kernel in context.facts.kernels:
@@ -150,7 +152,7 @@ def _architectures(userland: str, candidates: Sequence[str], draft: Draft) -> No
         draft.create(NAME, ARCHITECTURES, text, f"names {name}, as dpkg --add-architecture does")
 
 
-def _praise(kernel: Kernel, draft: Draft) -> None:
+def _praise(context: Context, kernel: Kernel, draft: Draft) -> None:
     proof = kernel.proof
     ways = " and ".join(way for way, able in (("PV", proof.pv), ("PVH", proof.pvh)) if able)
     since = SINCE.get(proof.compression, "?")
@@ -170,7 +172,9 @@ def _praise(kernel: Kernel, draft: Draft) -> None:
             where=kernel.config_path,
             remedy="the image counts; check that the two belong together",
         )
-    if proof.bits == 32:
+    options = context.options
+    old_dom0 = options.form == "xm" or (options.xen and options.xen < NO_PV32)
+    if proof.bits == 32 and not old_dom0:
         draft.say(
             "kernel.pv32",
             Level.WARN,
