@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..editors import fstab
 from ..errors import PvprepError
 from ..facts import Disk, Layout, Mount, Partition, Space
 from ..guest import Guest
@@ -26,8 +27,9 @@ NAMED = re.compile(
 )
 
 # Files whose devices the guest really uses; others may name what nobody has.
+FSTAB = "/etc/fstab"
 NAMING = (
-    "/etc/fstab",
+    FSTAB,
     "/etc/crypttab",
     "/etc/initramfs-tools/",
     "/etc/default/grub",
@@ -93,7 +95,7 @@ def disks_named(texts: Mapping[str, str]) -> tuple[Disk, ...]:
     seen: dict[str, set[int]] = {}
     for path, text in texts.items():
         for line in text.split("\n") if path.startswith(NAMING) else ():
-            if line.lstrip().startswith("#"):
+            if line.lstrip().startswith("#") or (path == FSTAB and fstab.is_cd(line.split())):
                 continue
             for name, number in NAMED.findall(line):
                 numbers = seen.setdefault(were.get(name, name), set())
