@@ -465,6 +465,22 @@ def test_neither_configuration_is_there() -> None:
     assert "no boot loader configuration" in said(planned, "bootloader.pygrub-refuses").message
 
 
+def test_a_system_that_boots_by_lilo_gets_a_menu() -> None:
+    lilo = 'boot=/dev/sda\nroot=/dev/sda1\nappend="quiet noapic"\nimage=/vmlinuz\n\tlabel=Linux\n'
+    facts = guest({"/etc/lilo.conf": lilo}, grub=False)
+    planned = plan(facts)
+    text = written(planned)[MENU_LST]
+    assert text.endswith(
+        f"title Linux {VERSION} (Xen PV)\n\troot (hd0,0)\n\tkernel /boot/vmlinuz-{VERSION} "
+        "root=/dev/xvda1 quiet noapic ro console=tty0 console=hvc0\n"
+        f"\tinitrd /boot/initrd.img-{VERSION}\n"
+    )
+    assert picked(facts).config == MENU_LST
+    assert "/etc/lilo.conf" not in written(planned), "it is for HVM, whose LILO read it"
+    after = settle(facts)[0]
+    assert plan(after).changes == ()
+
+
 def test_a_disk_without_partitions() -> None:
     whole = dataclasses.replace(
         SDA, table="", partitions=(dataclasses.replace(SDA.partitions[0], name="sda", number=0),)
