@@ -1,0 +1,69 @@
+"""Old releases: what a conversion changes in each, and nothing else; no program of theirs runs."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.guests.old import made
+from tests.guests.old.releases import MAC, RELEASES, Release
+from tests.unit.building import kinds
+
+from pvprep import converge
+from pvprep.changes import BuildInitrd, Move, WriteFile
+from pvprep.domu.build import from_context
+from pvprep.guest import Guest
+from pvprep.options import Options
+from pvprep.plan import Plan
+from pvprep.pygrub import Pick
+
+
+@pytest.fixture(autouse=True)
+def no_program_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Guest, argv: list[str], **_more: Any) -> None:
+        raise AssertionError(f"{argv} was run")
+
+    monkeypatch.setattr(Guest, "run", refuse)
+
+
+def planned(root: Path, release: Release) -> Plan:
+    guest = Guest(str(made.tree(root, release.files, release.links)))
+    plan = converge.look(guest, Options(form="xm", xen=(4, 1)))
+    assert plan.errors == ()
+    return plan
+
+
+def changed_lines(change: WriteFile) -> str:
+    before = (change.expect or b"").decode().splitlines(keepends=True)
+    found = difflib.ndiff(before, change.content.decode().splitlines(keepends=True))
+    lines = [line[0] + line[2:] for line in found if line[0] in "+-"]
+    return "".join(sorted(lines, key=lambda line: line[0], reverse=True))
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_what_changes(tmp_path: Path, name: str) -> None:
+    release = RELEASES[name]
+    plan = planned(tmp_path, release)
+    writes = {change.path[1:]: change for change in kinds(plan, WriteFile)}
+    edits = {path: change for path, change in writes.items() if change.expect is not None}
+    news = {path: change for path, change in writes.items() if change.expect is None}
+    assert {path: changed_lines(change) for path, change in edits.items()} == release.changes
+    assert {*news} == {*release.made}
+    for path, line in release.made.items():
+        assert line in news[path].content.decode()
+    assert tuple((move.path, move.to) for move in kinds(plan, Move)) == release.moves
+    assert [build.path for build in kinds(plan, BuildInitrd)] == [release.builds]
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_what_its_domain_has(tmp_path: Path, name: str) -> None:
+    release = RELEASES[name]
+    plan = planned(tmp_path, release)
+    assert isinstance(plan.pick, Pick)
+    assert plan.context.target
+    assert plan.pick.kernel.endswith(plan.context.target.image.rsplit("/", 1)[1])
+    domu = from_context(plan.context, plan.pick)
+    assert {disk.vdev: disk.guest_name for disk in domu.disks} == release.disks
+    assert [vif.mac for vif in domu.vifs] == [MAC]
