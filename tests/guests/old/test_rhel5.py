@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from tests.guests.old import made, rhel5
+from tests.guests.old.convert import append, no_program_runs
 from tests.unit.journal_tools import changed, snapshot
 
-from pvprep import cli, converge
-from pvprep.changes import BuildInitrd
+from pvprep import cli, converge, namespace
 from pvprep.guest import Guest
 from pvprep.options import Options
 from pvprep.survey.initrd_image import prove_initrd
@@ -45,30 +45,11 @@ INITRD = f"boot/initrd-{rhel5.XEN}.img"
 KUDZU = [f"etc/rc.d/rc{level}.d/{name}kudzu" for level in (3, 4, 5) for name in ("K95", "S05")]
 
 
-class MadeMkinitrd:
-    """In place of the guest's own mkinitrd: an initrd as it makes one of the how-to's words."""
-
-    def __init__(self, guest: Guest, prove: Any) -> None:
-        self.guest, self.prove = guest, prove
-
-    def build(self, change: BuildInitrd, output: str) -> None:
-        content = made.nash_initrd(
-            ("xenblk", "xennet", "jbd", "ext3"), "/dev/hda1", "/dev/hda2"
-        )
-        Path(self.guest.host(output)).write_bytes(content)
-        self.prove(change, output)
-
-
 @pytest.fixture(autouse=True)
-def no_program_of_the_guest(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: Guest, argv: list[str], **_more: Any) -> None:
-        raise AssertionError(f"{argv} was run")
-
-    monkeypatch.setattr(Guest, "run", refuse)
-    monkeypatch.setattr(converge.namespace, "enter", lambda _guest: None)
-    monkeypatch.setattr(
-        converge, "GuestWorkers", lambda guest, _line, _progress, prove: MadeMkinitrd(guest, prove)
-    )
+def by_append(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--initrd append`; no program of the guest may run."""
+    no_program_runs(monkeypatch)
+    append(monkeypatch)
 
 
 def convert(root: Path, capfd: pytest.CaptureFixture[str], *words: str) -> str:
@@ -150,8 +131,12 @@ def test_the_initrd_loads_the_frontends_first(
     convert(root, capfd)
     proof = prove_initrd(str(root / INITRD))
     assert (proof.kind, proof.problem) == ("mkinitrd", "")
-    assert set(proof.preload[:2]) == {"xenblk", "xennet"} <= proof.modules
-    assert proof.resume in ("", "/dev/hda2")
+    assert proof.preload == ("xenblk", "xennet", "jbd", "ext3"), "as --preload has it"
+    assert {"xenblk", "xennet"} <= proof.modules
+    assert proof.resume == "/dev/hda2"
+    assert "\nmkrootdev -t ext3 -o defaults,ro /dev/hda1\n" in proof.files["init"].decode()
+    old = made.nash_initrd(("jbd", "ext3"), "/dev/sda1", "/dev/sda2")
+    assert (root / INITRD).read_bytes().startswith(old), "it was appended to"
     assert (root / f"boot/initrd-{rhel5.HVM}.img").read_bytes() == hvm
 
 
@@ -191,7 +176,7 @@ def test_a_libc_for_xen_is_used_where_there_is_one(
 
 
 def test_the_second_run_finds_nothing_and_rollback_puts_all_back(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = rhel5.make(tmp_path, "sda", nosegneg=False)
     before = snapshot(root)
@@ -200,6 +185,8 @@ def test_the_second_run_finds_nothing_and_rollback_puts_all_back(
     assert converge.look(Guest(str(root)), Options(form="xm", xen=(3, 2))).ready
     convert(root, capfd)
     assert changed(after, snapshot(root)) == {}
+    # The undo has room for programs, but starts none.
+    monkeypatch.setattr(namespace, "enter", lambda _guest: None)
     assert cli.main(["rollback", "--root", str(root)]) == 0
     capfd.readouterr()
     left = {path for path in changed(before, snapshot(root)) if "var/lib/pvprep" not in path}
