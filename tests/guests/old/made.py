@@ -62,6 +62,30 @@ def nash_initrd(modules: Iterable[str], root: str, resume: str) -> bytes:
     return gzip.compress(cpio([*files, ("init", script.encode())]), mtime=0)
 
 
+def initramfs_tools_initrd() -> bytes:
+    """What mkinitramfs writes, of which the scripts are left out."""
+    files = [("init", b"#!/bin/sh\n"), ("scripts/functions", b"#\n"), ("conf/modules", b""),
+             ("conf/initramfs.conf", b"MODULES=most\nBUSYBOX=y\n")]  # fmt: skip
+    return gzip.compress(cpio(files), mtime=0)
+
+
+def dracut_initrd() -> bytes:
+    """What dracut 004 writes, of which the hooks are left out."""
+    files = [("init", b"#!/bin/sh\n"), ("lib/dracut-lib.sh", b"#\n"), ("bin/sh", b"\x7fELF"),
+             ("etc/cmdline", b""), ("dracut-004-411.el6", b"")]  # fmt: skip
+    return gzip.compress(cpio(files), mtime=0)
+
+
+def suse_initrd(root: str, resume: str) -> bytes:
+    """What mkinitrd of SLES 11 writes, of which the boot scripts are left out."""
+    start = f"[ \"$root\" ] || root='{root}'\n"
+    start += "[ \"$RESOLVED_INITRD_MODULES\" ] || RESOLVED_INITRD_MODULES='ata_piix ext3'\n"
+    files = [("config/start.sh", start.encode()), ("init", b"#!/bin/bash\n. /run_all.sh\n"),
+             ("config/resume.kernel.sh", f"[ \"$resumedev\" ] || resumedev='{resume}'\n".encode()),
+             ("run_all.sh", b"modprobe $module\n")]  # fmt: skip
+    return gzip.compress(cpio(files), mtime=0)
+
+
 def tree(root: Path, files: Mapping[str, str | bytes], links: Mapping[str, str] = {}) -> Path:
     """Write files and links below a new directory."""
     for path, content in files.items():

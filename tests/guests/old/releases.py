@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tests.guests.old import made
-from tests.unit.survey.synthetic import LINUX_PV, cpio, notes
+from tests.unit.survey.synthetic import LINUX_PV, notes
 
 MAC = "00:16:3e:01:12:c1"
 UUID = "9f2b1c3a-7a51-4b8e-9a3c-1b0f6d1e7c55"
@@ -34,14 +34,20 @@ class Release:
 
 
 def kernel(
-    version: str, initrd: str, *, config: str, drivers: tuple[str, ...] = (), image: bytes = b""
+    version: str,
+    initrd: str,
+    *,
+    config: str,
+    drivers: tuple[str, ...] = (),
+    image: bytes = b"",
+    packed: bytes = b"",
 ) -> dict[str, str | bytes]:
-    """A kernel with its initrd, which has nothing in it yet."""
+    """A kernel with its initrd, of the HVM domain; packed: another than initramfs-tools' own."""
     place = f"lib/modules/{version}/kernel/drivers"
     dep = "".join(f"/{place}/{name}:\n" for name in drivers)
     return {
         f"boot/vmlinuz-{version}": image or made.made_kernel(64, notes(LINUX_PV)),
-        f"boot/{initrd}": cpio([("init", b"#!/bin/sh\n")]),
+        f"boot/{initrd}": packed or made.initramfs_tools_initrd(),
         f"boot/config-{version}": config,
         f"lib/modules/{version}/modules.dep": dep,
         **{f"{place}/{name}": made.made_module() for name in drivers},
@@ -371,7 +377,8 @@ title CentOS ({CENTOS})
 \tinitrd /initramfs-{CENTOS}.img
 """,
         **kernel(CENTOS, f"initramfs-{CENTOS}.img", drivers=DRIVERS,
-                 config=f"CONFIG_XEN=y\nCONFIG_XEN_PVHVM=y\n{FRONTENDS}"),
+                 config=f"CONFIG_XEN=y\nCONFIG_XEN_PVHVM=y\n{FRONTENDS}",
+                 packed=made.dracut_initrd()),
     },
     links={"etc/redhat-release": "centos-release", "boot/grub/menu.lst": "./grub.conf"},
     changes={
@@ -440,7 +447,8 @@ title SUSE Linux Enterprise Server 11 SP4 - 3.0.101-63
 """,
         **kernel("3.0.101-63-xen", "initrd-3.0.101-63-xen", drivers=OLD_DRIVERS,
                  config=f"CONFIG_X86_64_XEN=y\nCONFIG_XEN=y\n{FRONTENDS}",
-                 image=made.made_xenlinux_kernel(64)),
+                 image=made.made_xenlinux_kernel(64),
+                 packed=made.suse_initrd(f"{BY_ID}-part2", f"{BY_ID}-part1")),
         **kernel("3.0.101-63-default", "initrd-3.0.101-63-default",
                  config="CONFIG_XEN=y\nCONFIG_XEN_PVHVM=y\n", image=made.made_kernel(64)),
     },
@@ -555,7 +563,8 @@ title Red Hat Enterprise Linux AS (2.6.9-55.EL)
 """,
         **kernel("2.6.9-55.ELxenU", "initrd-2.6.9-55.ELxenU.img", drivers=OLD_DRIVERS,
                  config=f"CONFIG_X86_XEN=y\nCONFIG_XEN=y\n{FRONTENDS}",
-                 image=made.made_xenlinux_kernel()),
+                 image=made.made_xenlinux_kernel(),
+                 packed=made.nash_initrd(("jbd", "ext3"), "LABEL=/", "LABEL=SWAP-hda2")),
         **kernel("2.6.9-55.EL", "initrd-2.6.9-55.EL.img", config="CONFIG_X86_PC=y\n",
                  image=made.made_kernel()),
     },
