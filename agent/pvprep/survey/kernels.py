@@ -100,6 +100,8 @@ def _kernel(guest: Guest, name: str) -> Optional[Kernel]:
     initrd = next((path for form in INITRDS if guest.is_file(path := form.format(version))), "")
     config_path, config, lines = _config(guest, version)
     modules = f"/lib/modules/{version}"
+    there = guest.is_file(f"{modules}/modules.builtin")
+    listed = guest.text(f"{modules}/modules.builtin") if there else None
     return Kernel(
         version=version,
         image=image,
@@ -108,7 +110,7 @@ def _kernel(guest: Guest, name: str) -> Optional[Kernel]:
         config=config,
         config_path=config_path,
         config_lines=lines,
-        builtin=_builtin(guest, modules, config),
+        builtin=builtin_modules(listed, config),
         modules=frozenset(_modules(_dep(guest, modules))) & FRONTENDS,
     )
 
@@ -127,10 +129,12 @@ def _config(guest: Guest, version: str) -> tuple[str, dict[str, str], dict[str, 
     return "", {}, {}
 
 
-def _builtin(guest: Guest, modules: str, config: Mapping[str, str]) -> frozenset[str]:
-    """What modules.builtin lists; before there was one (2.6.33), frontends by the configuration."""
-    if guest.is_file(f"{modules}/modules.builtin"):
-        return frozenset(_modules(guest.text(f"{modules}/modules.builtin")))
+def builtin_modules(listed: Optional[str], config: Mapping[str, str]) -> frozenset[str]:
+    """What is built into a kernel. listed: its modules.builtin, None before there was one (2.6.33):
+    then of the frontends what its configuration says.
+    """
+    if listed is not None:
+        return frozenset(_modules(listed))
     options = (option for option in FRONTEND_OPTIONS if config.get(option) == "y")
     return frozenset(name for option in options for name in FRONTEND_OPTIONS[option])
 

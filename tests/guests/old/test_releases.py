@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import io
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from tests.guests.old import made
 from tests.guests.old.convert import no_program_runs
 from tests.guests.old.releases import MAC, RELEASES, Release
 from tests.unit.building import kinds
+from tests.unit.pygrub_cases import real
 
 from pvprep import converge
 from pvprep.changes import BuildInitrd, Move, WriteFile
@@ -26,6 +28,19 @@ from pvprep.survey.initrd_image import prove_initrd
 @pytest.fixture(autouse=True)
 def no_program_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     no_program_runs(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def pygrub() -> ModuleType:
+    return real.load()
+
+
+def volume(plan: Plan) -> dict[str, bytes]:
+    """The boot loaders' files as pygrub finds them: a /boot of its own is a root to it."""
+    facts = plan.context.facts
+    skip = len("/boot") if facts.mount("/boot") else 0
+    files = {path: facts.files[path] for path in facts.under("/boot/")}
+    return {path[skip:]: found.content for path, found in files.items() if not found.is_dir}
 
 
 def planned(root: Path, release: Release) -> Plan:
@@ -70,18 +85,24 @@ def test_what_its_domain_has(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in RELEASES if name != "sles 10"])
-def test_it_is_converted_from_outside(tmp_path: Path, name: str) -> None:
+def test_it_is_converted_from_outside(tmp_path: Path, pygrub: ModuleType, name: str) -> None:
     """All but SLES 10, of whose initrds nobody here has seen one."""
     release = RELEASES[name]
     guest = Guest(str(made.tree(tmp_path, release.files, release.links)))
     options = Options(form="xm", xen=(4, 1), initrd="append")
     assert converge.prepare(guest, options, Screen(io.StringIO())).ready
-    assert converge.look(guest, options).changes == ()
     proof = prove_initrd(str(tmp_path) + release.builds)
-    target = converge.look(guest, options).context.target
+    after = converge.look(guest, options)
+    assert after.changes == ()
+    target = after.context.target
     assert target
     assert {*target.frontends} <= proof.modules | target.builtin
     assert not (tmp_path / "was-run").exists()
+    assert isinstance(after.pick, Pick)
+    real_pick = real.choose(pygrub, volume(after))
+    assert (real_pick.kernel, real_pick.initrd, real_pick.args) == (
+        after.pick.kernel, after.pick.initrd, after.pick.args
+    )  # fmt: skip
     for path, lines in release.changes.items():
         text = (tmp_path / path).read_text()
         assert all(line[1:] in text for line in lines.splitlines() if line.startswith("+"))

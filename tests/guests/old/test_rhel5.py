@@ -103,6 +103,21 @@ def test_grub_conf_is_as_it_shows(
     assert text.endswith(old[old.index("title Red Hat Enterprise Linux Server (2.6.18-8.el5)\n") :])
 
 
+def test_a_guest_that_was_converted_by_hand(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """By the how-to, with a second initrd: the entry names the one that is proven."""
+    root = rhel5.make(tmp_path)
+    (root / "boot/grub/grub.conf").write_text(GRUB_CONF)
+    by_hand = made.nash_initrd(("xenblk", "xennet", "jbd", "ext3"), "/dev/hda1", "/dev/hda2")
+    (root / "boot/initrd-2.6.18-8.el5xenU.img").write_bytes(by_hand)
+    convert(root, capfd)
+    assert (root / "boot/grub/grub.conf").read_text() == GRUB_CONF.replace(
+        "el5xenU.img", "el5xen.img"
+    ).replace("=/dev/hda1\n", "=/dev/hda1 xencons=xvc console=tty0 console=xvc0\n")
+    assert (root / "boot/initrd-2.6.18-8.el5xenU.img").read_bytes() == by_hand
+
+
 def test_fstab_is_on_hda(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     root = rhel5.make(tmp_path, "sda")
     convert(root, capfd)
