@@ -32,9 +32,8 @@ class Context:
     @property
     def frontends(self) -> tuple[str, str]:
         """The block and the network frontend under the target kernel, as modules are named."""
-        if self.target and self.target.xenlinux:
-            return "xenblk", "xennet"
-        return "xen-blkfront", "xen-netfront"
+        block, network = self.target.frontends if self.target else ("xen_blkfront", "xen_netfront")
+        return block.replace("_", "-"), network.replace("_", "-")
 
     @property
     def userland_bits(self) -> int:
@@ -65,11 +64,11 @@ def choose_kernel(facts: Facts, options: Options, picked: str) -> Optional[Kerne
 
 def can_boot(kernel: Kernel, type_: str) -> bool:
     """Whether the image has the entry point, and the frontends are built in or there as modules."""
-    entry = kernel.proof.pvh if type_ == "pvh" else kernel.proof.pv
+    proof = kernel.proof
+    entry = proof.pvh if type_ == "pvh" else proof.pv and not proof.no_pae
     return entry and not list(missing_frontends(kernel))
 
 
 def missing_frontends(kernel: Kernel) -> Iterator[str]:
     """Frontends that are neither built in nor modules of this kernel."""
-    names = ("xenblk", "xennet") if kernel.xenlinux else ("xen_blkfront", "xen_netfront")
-    yield from (name for name in names if name not in kernel.builtin | kernel.modules)
+    yield from (name for name in kernel.frontends if name not in kernel.builtin | kernel.modules)

@@ -208,6 +208,7 @@ class KernelProof:
     """What a kernel image itself says. Source: Linux Documentation/arch/x86/boot.rst, elfnote.h.
 
     pv, pvh: it has the notes that the domain builder asks for. bits: 32 or 64, the ELF inside.
+    no_pae: a 32-bit kernel for PV without PAE, which no 64-bit Xen runs.
     compression: of the payload: gzip bzip2 lzma xz lzo lz4 zstd or none.
     problem: why nothing could be proven (then pv and pvh say nothing).
     """
@@ -219,6 +220,7 @@ class KernelProof:
     version: str = ""  # the version string in the bzImage header
     guest_os: str = ""
     xen_version: str = ""
+    no_pae: bool = False
     problem: str = ""
 
 
@@ -244,7 +246,11 @@ class InitrdProof:
 
 @dataclass(frozen=True)
 class Kernel:
-    """An installed kernel: image, configuration, modules."""
+    """An installed kernel: image, configuration, modules.
+
+    builtin: kernels before 2.6.33 have no modules.builtin; of those, the frontends that the
+    configuration says y to. Names with `_` for `-`.
+    """
 
     version: str
     image: str
@@ -253,14 +259,27 @@ class Kernel:
     config: Mapping[str, str] = field(default_factory=dict)  # CONFIG_XEN* and friends: y, m or n
     config_path: str = ""
     config_lines: Mapping[str, int] = field(default_factory=dict)  # where each stands in it
-    builtin: frozenset[str] = frozenset()  # modules.builtin, names with `_`
+    builtin: frozenset[str] = frozenset()
     modules: frozenset[str] = frozenset()  # the frontends that lie under /lib/modules
     package: str = ""
 
     @property
     def xenlinux(self) -> bool:
         """A kernel of the XenLinux line (2.6.18 ...): other device names, other drivers."""
+        if not self.config:  # the drivers have these names in no other kernel
+            return "xenblk" in self.modules and "xen_blkfront" not in self.modules
         return any(self.config.get(key) == "y" for key in ("X86_XEN", "X86_64_XEN"))
+
+    @property
+    def frontends(self) -> tuple[str, str]:
+        """Its block and its network frontend, by the names that these modules have, with `_`.
+
+        A XenLinux kernel that was built with the names of today has those.
+        """
+        today = ("xen_blkfront", "xen_netfront")
+        if self.xenlinux and self.modules.isdisjoint(today):
+            return "xenblk", "xennet"
+        return today
 
 
 @dataclass(frozen=True)

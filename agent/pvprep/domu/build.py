@@ -127,8 +127,7 @@ def _hvm_disks(context: Context) -> Iterator[Vbd]:
 
 
 def _vbd(context: Context, vdev: str, disk: Disk, backend: BlockBackend | None) -> Vbd:
-    given = context.options.disk_backends
-    target = given.get(context.devices.vdevs[disk.name], given.get(disk.name))
+    target = context.devices.given(disk.name, context.options.disk_backends)
     here = backends.Served(disk.image or None, disk.format)
     if backend:
         here = backends.served(backend)

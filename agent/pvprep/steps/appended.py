@@ -189,7 +189,7 @@ def _places(tool: str, path: str, old: Mapping[str, bytes]) -> Iterator[str]:
         )
     elif same in old or path == "/etc/lvm/lvm.conf":
         yield same
-    elif path.startswith("/etc/modprobe.d/") and any(map(_MODPROBE.match, old)):
+    elif path.startswith("/etc/modprobe.d/") and any(map(_MODPROBE.match, old)):  # noqa: SIM114
         yield same
 
 

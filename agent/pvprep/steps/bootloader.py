@@ -52,6 +52,8 @@ def plan(context: Context, draft: Draft) -> None:
         grub2.edit_menu(NAME, context, draft, target, menu, given)
     if menu == GRUB_CFG[1] and context.options.bootloader == "pvgrub":
         draft.link(NAME, GRUB_CFG[0], "../grub2/grub.cfg", "pvgrub looks there, not in grub2")
+    if not (menu or old):
+        old = legacy.make_menu(NAME, context, draft, target)
     if old:
         legacy.edit_menu(NAME, context, draft, target, old)
     judge(context, draft)
@@ -156,6 +158,7 @@ STEP = Step(
         bls.CMDLINE,
         bls.PLUGIN,
         legacy.SYSCONFIG,
+        legacy.LILO,
     ),
     topics={
         "bootloader.pygrub-refuses": (

@@ -102,7 +102,7 @@ def settings(name: str, context: Context, draft: Draft, given: Optional[str]) ->
             if key == ALL_KERNELS and path == holder:
                 more = wanted
             elif value and any(arg.startswith("console=") for arg in kernelargs.tokens(value)):
-                more = consoles(context)[1:]  # it comes behind: hvc0 must stay the last
+                more = consoles(context)[-1:]  # it comes behind: hvc0 must stay the last
             _setting(name, context, draft, path, key, more)
     if given is not None:
         bls.switch_off(name, draft)

@@ -32,7 +32,13 @@ WHOLE_TOKENS = (
 )
 LVM = ("/etc/lvm/lvm.conf", "/etc/lvm/lvmlocal.conf")
 KERNEL_CMDLINE = "/etc/kernel/cmdline"
-CACHES = ("/etc/blkid.tab", "/etc/lvm/cache/.cache")
+# Also where EL 4 and 5 have them.
+CACHES = (
+    "/etc/blkid.tab",
+    "/etc/blkid/blkid.tab",
+    "/etc/lvm/cache/.cache",
+    "/etc/lvm/.cache",
+)
 REVIEW = (
     "/etc/smartd.conf",
     "/etc/hdparm.conf",
@@ -45,6 +51,11 @@ REVIEW = (
     "/etc/crontab",
     "/etc/cron.d/*",
     "/etc/X11/xorg.conf",
+    "/etc/kdump.conf",
+    "/etc/lilo.conf",
+    "/etc/raidtab",
+    "/etc/raw",
+    "/etc/sysconfig/rawdevices",
 )
 DEBCONF = "/var/cache/debconf/config.dat"
 
@@ -79,7 +90,7 @@ def _tables(context: Context, draft: Draft) -> None:
         device = 0 if path == FSTAB else 1
         for line, entry in fields.entries(draft.text(path)):
             name = entry[device] if len(entry) > device else ""
-            if context.devices.unknown(name):
+            if context.devices.unknown(name) and not (path == FSTAB and fstab.is_cd(entry)):
                 draft.say(
                     "devices.unknown",
                     Level.WARN,

@@ -9,6 +9,7 @@ but cannot boot PV. Where no installed kernel can, one is installed by the packa
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from ..changes import InstallPackages
@@ -27,6 +28,8 @@ SINCE = {
     "none": "4.0", "gzip": "4.0", "bzip2": "4.0", "lzma": "4.0", "xz": "4.1", "lzo": "4.1",
     "lz4": "4.4", "zstd": "4.15",
 }
+# The hypervisor that runs 32-bit PV guests no more, but in the shim.
+NO_PV32 = (4, 16)
 # What a kernel package's scripts rewrite besides its own files, by family. A pattern stands for the
 # files that are there.
 TOUCHES = {
@@ -94,7 +97,7 @@ def plan(context: Context, draft: Draft) -> None:
         )
         return
     if context.target:
-        _praise(context.target, draft)
+        _praise(context, context.target, draft)
         _dom0(context, context.target, draft)
         return
     for kernel in context.facts.kernels:
@@ -103,7 +106,7 @@ def plan(context: Context, draft: Draft) -> None:
     names = kernel_candidates(facts.distro, facts.machine.userland, _repositories(facts))
     if names and not draft.errors:
         if facts.distro.family == "debian":
-            _architectures(facts.machine.userland, draft)
+            _architectures(facts.machine.userland, names, draft)
         why = (f"install {' or '.join(names)}",)
         draft.install(InstallPackages(NAME, one_of=names, touches=_touches(context), why=why))
     elif not names:
@@ -142,14 +145,14 @@ def _touches(context: Context) -> tuple[str, ...]:
     return (*touches, *(kernel.initrd for kernel in facts.kernels if kernel.initrd))
 
 
-def _architectures(userland: str, draft: Draft) -> None:
+def _architectures(userland: str, candidates: Sequence[str], draft: Draft) -> None:
     """Let dpkg take a 64-bit kernel on a 32-bit system, where Debian has it as amd64 only."""
-    for name in foreign_architectures(userland):
+    for name in foreign_architectures(userland, candidates):
         text = with_architecture(draft.text(ARCHITECTURES), userland, name)
         draft.create(NAME, ARCHITECTURES, text, f"names {name}, as dpkg --add-architecture does")
 
 
-def _praise(kernel: Kernel, draft: Draft) -> None:
+def _praise(context: Context, kernel: Kernel, draft: Draft) -> None:
     proof = kernel.proof
     ways = " and ".join(way for way, able in (("PV", proof.pv), ("PVH", proof.pvh)) if able)
     since = SINCE.get(proof.compression, "?")
@@ -169,7 +172,9 @@ def _praise(kernel: Kernel, draft: Draft) -> None:
             where=kernel.config_path,
             remedy="the image counts; check that the two belong together",
         )
-    if proof.bits == 32:
+    options = context.options
+    old_dom0 = options.form == "xm" or (options.xen and options.xen < NO_PV32)
+    if proof.bits == 32 and not old_dom0:
         draft.say(
             "kernel.pv32",
             Level.WARN,
@@ -226,6 +231,8 @@ def _blame(kernel: Kernel, type_: str, draft: Draft) -> None:
         id, what = "kernel.no-pv", "has no PV entry point (no Xen note ENTRY)"
         if kernel.config.get("XEN_PVHVM") == "y":
             id, what = "kernel.pvhvm-only", what + ": it knows Xen only as an HVM guest"
+    elif type_ != "pvh" and proof.no_pae:
+        id, what = "kernel.no-pae", "is a 32-bit kernel without PAE: only a 32-bit Xen 3 runs it"
     else:
         id, what = "kernel.no-frontend", f"has no {' and no '.join(missing)}"
     draft.say(id, Level.INFO, f"{kernel.version} {what}", evidence="; ".join(evidence),
@@ -267,6 +274,10 @@ STEP = Step(
         "kernel.pvhvm-only": (
             "CONFIG_XEN_PVHVM lets a kernel use Xen's devices in an HVM domain. To boot PV it "
             "needs CONFIG_XEN_PV too. 32-bit kernels lost that in Linux 5.9."
+        ),
+        "kernel.no-pae": (
+            "The image says PAE=no, or nothing of PAE. A 64-bit Xen takes 32-bit guests with PAE "
+            "only (SLES 10 has kernel-xenpae beside such a kernel-xen)."
         ),
         "kernel.no-frontend": (
             "The kernel could boot, but without xen-blkfront it finds no disk and without "

@@ -156,7 +156,7 @@ def _kernels_on_esp(facts: Facts, draft: Draft) -> None:
 
 def _named_disks(context: Context, draft: Draft) -> None:
     """A backend for a disk that the guest has not would go unseen into no config."""
-    known = {*context.devices.vdevs, *context.devices.vdevs.values()} or {"xvda"}
+    known = context.devices.known() or {"xvda"}
     unknown = [name for name in context.options.disk_backends if name not in known]
     if unknown:
         draft.say(

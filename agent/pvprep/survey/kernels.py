@@ -32,6 +32,11 @@ CONFIG = re.compile(
     re.M,
 )
 FRONTENDS = {"xen_blkfront", "xen_netfront", "xenblk", "xennet"}
+# What builds them, in either line of kernels.
+FRONTEND_OPTIONS = {
+    "XEN_BLKDEV_FRONTEND": ("xen_blkfront", "xenblk"),
+    "XEN_NETDEV_FRONTEND": ("xen_netfront", "xennet"),
+}
 # Opening images costs most of a check. What was proven is remembered until the next boot, in
 # memory, for exactly this inode with these times: nothing on the guest's disk is written.
 # Another version of pvprep may write other proofs.
@@ -95,6 +100,8 @@ def _kernel(guest: Guest, name: str) -> Optional[Kernel]:
     initrd = next((path for form in INITRDS if guest.is_file(path := form.format(version))), "")
     config_path, config, lines = _config(guest, version)
     modules = f"/lib/modules/{version}"
+    there = guest.is_file(f"{modules}/modules.builtin")
+    listed = guest.text(f"{modules}/modules.builtin") if there else None
     return Kernel(
         version=version,
         image=image,
@@ -103,7 +110,7 @@ def _kernel(guest: Guest, name: str) -> Optional[Kernel]:
         config=config,
         config_path=config_path,
         config_lines=lines,
-        builtin=frozenset(_modules(guest.text(f"{modules}/modules.builtin"))),
+        builtin=builtin_modules(listed, config),
         modules=frozenset(_modules(_dep(guest, modules))) & FRONTENDS,
     )
 
@@ -120,6 +127,16 @@ def _config(guest: Guest, version: str) -> tuple[str, dict[str, str], dict[str, 
                 lines[key] = text.count("\n", 0, found.start()) + 1
             return path, values, lines
     return "", {}, {}
+
+
+def builtin_modules(listed: Optional[str], config: Mapping[str, str]) -> frozenset[str]:
+    """What is built into a kernel. listed: its modules.builtin, None before there was one (2.6.33):
+    then of the frontends what its configuration says.
+    """
+    if listed is not None:
+        return frozenset(_modules(listed))
+    options = (option for option in FRONTEND_OPTIONS if config.get(option) == "y")
+    return frozenset(name for option in options for name in FRONTEND_OPTIONS[option])
 
 
 def _dep(guest: Guest, modules: str) -> str:
