@@ -73,12 +73,21 @@ def attach(
 def detach(place: str) -> bool:
     """Unmount; False where something in it was still open (it goes when that is closed)."""
     libc = ctypes.CDLL(None, use_errno=True)
+    for below in _below(place):  # what programs in it needed: see namespace.enter
+        libc.umount2(os.fsencode(below), _MNT_DETACH)
     if not libc.umount2(os.fsencode(place), 0):
         return True
     number = ctypes.get_errno()
     if number == errno.EBUSY and not libc.umount2(os.fsencode(place), _MNT_DETACH):
         return False
     raise PvprepError(f"{place} cannot be unmounted: {os.strerror(number)}", "see `dmesg`")
+
+
+def _below(place: str) -> list[str]:
+    """What is mounted below, the last one first (proc_pid_mountinfo(5); spaces never occur)."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        targets = [line.split(" ")[4] for line in file]
+    return [target for target in reversed(targets) if target.startswith(f"{place}/")]
 
 
 def forget(device: str, fstype: str) -> None:
