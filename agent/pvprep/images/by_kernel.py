@@ -93,6 +93,12 @@ class _Session:
     def find(self) -> None:
         """All file systems, and which of them is the root."""
         self._nodes = stack.nodes(self._slots, self._unlock)
+        asleep = [node.name for node in self._nodes if node.content.fstype == "swsuspend"]
+        if asleep and not self._read_only:
+            raise refusal(
+                f"the guest is suspended to disk: {asleep[0]} holds its memory",
+                "start it, and shut it down: what it remembers of its disks must not change",
+            )
         layout = Layout(self._disks, ())
         found = []
         for node in self._nodes:

@@ -39,7 +39,9 @@ def apart() -> Iterator[str]:
         new_namespace()
         try:
             mount("none", "/", "", MS_REC | MS_SLAVE)
-            mount("tmpfs", DIRECTORY, "tmpfs", _SAFE, "mode=700")
+            mount(
+                "tmpfs", DIRECTORY, "tmpfs", _SAFE, "mode=711"
+            )  # apt fetches as a user of its own
             yield DIRECTORY
         finally:
             _back(before, root, here)
