@@ -15,18 +15,27 @@ from .host import refusal, run
 DIRECTORY = "/run/pvprep"
 _NAME = "attached-{}.json"
 _OURS = "pvprep-"
+_TRIES = 16
 
 
 class Record:
     """The mappings of this process. Kept open by its directory: a mount may cover that later."""
 
     def __init__(self) -> None:
-        try:
-            os.makedirs(DIRECTORY, 0o700, exist_ok=True)
-            self._directory = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise refusal(f"{DIRECTORY}: {error.strerror}", "run pvprep as root") from None
+        self._directory = -1
         self._mappings: list[str] = []
+        for _ in range(_TRIES):
+            try:
+                os.makedirs(DIRECTORY, 0o700, exist_ok=True)
+                self._directory = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                self.add()
+                return
+            except FileNotFoundError:  # another run has just removed it, as the last one
+                if self._directory >= 0:
+                    os.close(self._directory)
+            except OSError as error:
+                raise refusal(f"{DIRECTORY}: {error.strerror}", "run pvprep as root") from None
+        raise refusal(f"{DIRECTORY} cannot be kept: others remove it")
 
     @property
     def prefix(self) -> str:
@@ -44,9 +53,11 @@ class Record:
         self._mappings += names
         text = json.dumps({"pid": os.getpid(), "born": born(os.getpid()), "dm": self._mappings})
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        file = os.open(_NAME.format(os.getpid()), flags, 0o600, dir_fd=self._directory)
+        name, at = _NAME.format(os.getpid()), self._directory
+        file = os.open(f".{name}", flags, 0o600, dir_fd=at)
         os.write(file, text.encode())
         os.close(file)
+        os.rename(f".{name}", name, src_dir_fd=at, dst_dir_fd=at)
 
     def close(self) -> None:
         """All that it names is gone; so is it, and the directory unless others use it."""
