@@ -25,7 +25,7 @@ def state(place: Path) -> tuple[object, ...]:
         [line for line in loops.splitlines() if str(place) in line],  # others work here as well
         "pvprep" in mappings,
         [line for line in Path("/proc/self/mounts").read_text().splitlines() if "pvprep" in line],
-        os.path.exists("/run/pvprep"),
+        os.path.exists(f"/run/pvprep/attached-{os.getpid()}.json"),
         os.readlink("/proc/self/ns/mnt"),
         os.getcwd(),
     )

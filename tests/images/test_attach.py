@@ -457,7 +457,8 @@ def test_a_signal_in_the_middle_leaves_nothing(
         time.sleep(0.02)
     said: list[str] = []
     assert detach(said.append) == 0
-    assert said == []
+    assert [line for line in said if "is at work" not in line] == []  # others may be
+    assert not os.path.exists(f"/run/pvprep/attached-{process.pid}.json")
     if suffix == "img":
         with on(image):
             pass

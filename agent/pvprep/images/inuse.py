@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from ..errors import PvprepError
 from ..guest import Guest
-from ..xenbus import connect
+from ..xenbus import Xenbus, connect
 from . import loops
 from .host import refusal
 
@@ -129,7 +129,7 @@ def holders(path: str, info: os.stat_result) -> Iterator[str]:
     yield from _swap(info)
     for loop in loops.over(info):
         yield f"{loop} is attached to it (end that with `losetup --detach {loop}`)"
-    yield from _xen(path)
+    yield from _xen(path, info)
     yield from _processes(info)
 
 
@@ -171,7 +171,7 @@ def _swap(info: os.stat_result) -> Iterator[str]:
             yield "this host swaps to it"
 
 
-def _xen(path: str) -> Iterator[str]:
+def _xen(path: str, info: os.stat_result) -> Iterator[str]:
     """Domains that have it as a disk, where this is dom0."""
     line = connect(Guest("/"))
     if line is None:
@@ -182,13 +182,22 @@ def _xen(path: str) -> Iterator[str]:
                 for domain in line.names(f"{_XEN}/{kind}"):
                     for number in line.names(f"{_XEN}/{kind}/{domain}"):
                         at = f"{_XEN}/{kind}/{domain}/{number}"
-                        params = line.read(f"{at}/params") or ""
-                        target = params[params.find("/") :] if "/" in params else ""
-                        if target and os.path.realpath(target) == path:
+                        if _serves(line, at, path, info):
                             name = line.read(f"/local/domain/{domain}/name") or "without a name"
-                            yield f"domain {domain} ({name}), which has it as a disk"
+                            yield f"it is a disk of domain {domain} ({name})"
         except PvprepError:
             return  # a domU may not read there
+
+
+def _serves(line: Xenbus, backend: str, path: str, info: os.stat_result) -> bool:
+    """Whether a backend that is not closed serves this file or device."""
+    if line.read(f"{backend}/state") == "6":  # XenbusStateClosed
+        return False
+    params = line.read(f"{backend}/params") or ""  # a path, or aio:PATH, qcow2:PATH ...
+    target = params[params.find("/") :] if "/" in params else ""
+    number = line.read(f"{backend}/physical-device") or ""  # in hexadecimal, for a block device
+    same = number == f"{os.major(info.st_rdev):x}:{os.minor(info.st_rdev):x}"
+    return (bool(target) and os.path.realpath(target) == path) or (info.st_rdev != 0 and same)
 
 
 def _processes(info: os.stat_result) -> Iterator[str]:

@@ -15,26 +15,27 @@ from .host import refusal, run
 DIRECTORY = "/run/pvprep"
 _NAME = "attached-{}.json"
 _OURS = "pvprep-"
-_PATIENCE = 20
+_TRIES = 16
 
 
 class Record:
     """The mappings of this process. Kept open by its directory: a mount may cover that later."""
 
     def __init__(self) -> None:
+        self._directory = -1
         self._mappings: list[str] = []
-        for patience in range(_PATIENCE, -1, -1):
+        for _ in range(_TRIES):
             try:
                 os.makedirs(DIRECTORY, 0o700, exist_ok=True)
                 self._directory = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                # Written though it names nothing yet: the directory stays while we are at work.
                 self.add()
+                return
+            except FileNotFoundError:  # another run has just removed it, as the last one
+                if self._directory >= 0:
+                    os.close(self._directory)
             except OSError as error:
-                # Another one that ended has just removed the directory.
-                if isinstance(error, FileNotFoundError) and patience:
-                    continue
                 raise refusal(f"{DIRECTORY}: {error.strerror}", "run pvprep as root") from None
-            return
+        raise refusal(f"{DIRECTORY} cannot be kept: others remove it")
 
     @property
     def prefix(self) -> str:
@@ -52,9 +53,11 @@ class Record:
         self._mappings += names
         text = json.dumps({"pid": os.getpid(), "born": born(os.getpid()), "dm": self._mappings})
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        file = os.open(_NAME.format(os.getpid()), flags, 0o600, dir_fd=self._directory)
+        name, at = _NAME.format(os.getpid()), self._directory
+        file = os.open(f".{name}", flags, 0o600, dir_fd=at)
         os.write(file, text.encode())
         os.close(file)
+        os.rename(f".{name}", name, src_dir_fd=at, dst_dir_fd=at)
 
     def close(self) -> None:
         """All that it names is gone; so is it, and the directory unless others use it."""
@@ -67,11 +70,7 @@ class Record:
 
 
 def remove_directory() -> None:
-    """The directory goes with the last who has something in it.
-
-    Not before: a directory that is removed takes with it what is mounted there in other namespaces
-    (rmdir(2), since Linux 3.18), which is the guest of whoever works at the same time.
-    """
+    """The directory goes with the last who has something in it."""
     try:
         os.rmdir(DIRECTORY)
     except OSError:

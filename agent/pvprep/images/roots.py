@@ -13,7 +13,7 @@ from typing import Optional
 from ..editors import crypttab, fstab
 from ..facts import Layout
 from ..guest import Guest
-from ..survey import storage
+from ..survey import hidden, storage
 from .host import refusal
 from .stack import Node
 
@@ -63,7 +63,7 @@ def texts(guest: Guest) -> dict[str, str]:
     """What in a root names its devices."""
     paths = ["/etc/fstab", "/etc/crypttab", "/etc/default/grub"]
     paths += ["/etc/mdadm.conf", "/etc/mdadm/mdadm.conf"]
-    paths += [*guest.glob("/boot/grub/*"), *guest.glob("/etc/udev/rules.d/*.rules")]
+    paths += [*hidden.CANDIDATES, "/boot/grub/device.map", *guest.glob("/etc/udev/rules.d/*.rules")]
     return {path: guest.text(path) for path in paths if guest.is_file(path)}
 
 
