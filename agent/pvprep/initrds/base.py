@@ -52,7 +52,10 @@ def unpack_modules(place: str, version: str, directory: str) -> str:
 
 def _read(place: str) -> Base:
     base = Base()
-    whole = open_file(place)
+    try:
+        whole = open_file(place)
+    except PayloadError as error:
+        return Base(problem=str(error))
     walk = Walk(whole)
     own: Optional[int] = None  # the number of the stream that is ours
     old, kept = base.tree, 0

@@ -19,6 +19,7 @@ from .fallback import HOOK_FILES, carrier
 
 FORCED = "etc/cmdline.d/20-force_drivers.conf"  # as dracut itself calls it
 LINKS = "/etc/systemd/network/"
+LVM = "/etc/lvm/lvm.conf"  # too large to be seen among the files of an image
 _KINDS = {"mkinitrd-suse": "mkinitrd"}  # what survey calls the images of builders
 _LINK_DIRECTORY = re.compile(r"((?:usr/)?lib/systemd/network/)[^/]+\.link")
 _MODPROBE = re.compile(r"etc/modprobe\.d/")
@@ -187,12 +188,8 @@ def _places(tool: str, path: str, old: Mapping[str, bytes]) -> Iterator[str]:
             place for place in (same, f"lib/udev/rules.d/{name}", f"usr/lib/udev/rules.d/{name}")
             if place in old
         )
-    elif same in old or path == "/etc/lvm/lvm.conf" or _for_modprobe(path, old):
+    elif same in old or path == LVM or (_MODPROBE.match(same) and any(map(_MODPROBE.match, old))):
         yield same
-
-
-def _for_modprobe(path: str, old: Mapping[str, bytes]) -> bool:
-    return path.startswith("/etc/modprobe.d/") and any(map(_MODPROBE.match, old))
 
 
 def _text(files: Mapping[str, bytes], path: str) -> str:
