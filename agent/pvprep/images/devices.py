@@ -18,7 +18,7 @@ from typing import Optional
 from .host import must, refusal
 from .loops import Loop
 from .record import Record
-from .volumes import Range, Volume, table
+from .volumes import GUESTFS, Range, Volume, table
 
 _NO_DM = "modprobe dm_mod; where the kernel has none: --attach guestfs"
 
@@ -76,6 +76,10 @@ class Devices:
 
         PvprepError where the key is wrong or cryptsetup cannot open it.
         """
+        if os.path.exists("/run/udev/control"):
+            # cryptsetup tells udev of a mapping whatever DM_DISABLE_UDEV says, and LVM's rules
+            # start the volume group that may lie on it.
+            raise refusal(f"{name} is encrypted, and udev would activate what is in it", GUESTFS)
         with ExitStack() as stack:
             below = stack.enter_context(self.open(volume, read_only))
             mapping = self._record.name()
