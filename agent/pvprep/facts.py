@@ -87,13 +87,18 @@ class Partition:
 
 @dataclass(frozen=True)
 class Disk:
-    """A whole disk under its kernel name (`sda`, `nvme0n1`, `cciss/c0d0`), in guest order."""
+    """A whole disk under its kernel name (`sda`, `nvme0n1`, `cciss/c0d0`), in guest order.
+
+    image: the file or device that holds it on this machine, for a guest that is off; format: how.
+    """
 
     name: str
     size: int = 0
     table: str = ""  # "dos", "gpt" or ""
     partitions: tuple[Partition, ...] = ()
     model: str = ""
+    image: str = ""
+    format: str = "raw"
 
 
 @dataclass(frozen=True)

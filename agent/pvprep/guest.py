@@ -224,7 +224,7 @@ class Guest:
                 encoding="utf-8",
                 errors="surrogateescape",
                 cwd="/",
-                preexec_fn=_dying_with_parent() if tied else None,
+                preexec_fn=dying_with_parent() if tied else None,
             )
         except OSError as error:
             return Completed(tuple(argv), 127, f"{argv[0]}: {error.strerror}")
@@ -242,7 +242,7 @@ class Guest:
         return Completed(tuple(argv), process.returncode, "".join(collected))
 
 
-def _dying_with_parent() -> Callable[[], None]:
+def dying_with_parent() -> Callable[[], None]:
     """What a child calls to get SIGTERM when its parent dies (PR_SET_PDEATHSIG, prctl(2))."""
     import ctypes
     import signal

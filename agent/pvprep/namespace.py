@@ -15,8 +15,8 @@ from .errors import Exit, PvprepError
 from .guest import Guest
 
 _CLONE_NEWNS = 0x00020000
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV = 0x1, 0x2, 0x4
-_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
+MS_RDONLY, MS_NOSUID, MS_NODEV = 0x1, 0x2, 0x4
+_MS_BIND, MS_REC, _MS_PRIVATE, MS_SLAVE = 0x1000, 0x4000, 0x40000, 0x80000
 
 # By these do maintainer scripts start services. invoke-rc.d covers deb-systemd-invoke's half too:
 # without /run/systemd/system nobody calls systemctl. initctl must not reach an Upstart outside: it
@@ -44,19 +44,19 @@ def enter(guest: Guest) -> None:
     if guest.running:
         return
     places = {name: _place(guest, name) for name in ("/proc", "/sys", "/dev", "/run")}
-    _new_namespace()
-    _mount("none", "/", "", _MS_REC | _MS_PRIVATE)
-    safe = _MS_NOSUID | _MS_NODEV
-    _mount("proc", places["/proc"], "proc", safe)
-    _mount("sysfs", places["/sys"], "sysfs", safe | _MS_RDONLY)
+    new_namespace()
+    mount("none", "/", "", MS_REC | _MS_PRIVATE)
+    safe = MS_NOSUID | MS_NODEV
+    mount("proc", places["/proc"], "proc", safe)
+    mount("sysfs", places["/sys"], "sysfs", safe | MS_RDONLY)
     if os.path.isdir(f"{places['/sys']}/firmware"):
-        _mount("tmpfs", f"{places['/sys']}/firmware", "tmpfs", safe | _MS_RDONLY, "mode=555")
-    _mount("/dev", places["/dev"], "", _MS_BIND | _MS_REC)
-    _mount("tmpfs", places["/run"], "tmpfs", safe, "mode=755")
+        mount("tmpfs", f"{places['/sys']}/firmware", "tmpfs", safe | MS_RDONLY, "mode=555")
+    mount("/dev", places["/dev"], "", _MS_BIND | MS_REC)
+    mount("tmpfs", places["/run"], "tmpfs", safe, "mode=755")
     _stand_in(guest, places["/run"])
     for directory in _KEYRINGS:
         if guest.is_dir(directory) and os.path.isdir(directory):
-            _mount(guest.host(directory), os.path.realpath(directory), "", _MS_BIND)
+            mount(guest.host(directory), os.path.realpath(directory), "", _MS_BIND)
 
 
 def for_fetching(guest: Guest) -> None:
@@ -68,19 +68,23 @@ def for_fetching(guest: Guest) -> None:
     """
     if guest.running:
         return
-    _new_namespace()
-    _mount(guest.root, guest.root, "", _MS_BIND | _MS_REC)
+    new_namespace()
+    mount(guest.root, guest.root, "", _MS_BIND | MS_REC)
     resolver = guest.resolve(_RESOLVER)
     if not os.path.isfile(_RESOLVER):
         return
     if guest.is_file(resolver):
-        _mount(os.path.realpath(_RESOLVER), guest.host(resolver), "", _MS_BIND)
+        mount(os.path.realpath(_RESOLVER), guest.host(resolver), "", _MS_BIND)
     elif resolver.startswith("/run/"):
         os.makedirs(os.path.dirname(guest.host(resolver)), exist_ok=True)
         shutil.copyfile(_RESOLVER, guest.host(resolver))
 
 
-def _new_namespace() -> None:
+def new_namespace() -> None:
+    """Give this process a mount namespace; what is mounted is shared with its parent's as before.
+
+    Raises PvprepError where it is not allowed.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNS):
         raise PvprepError(
@@ -122,10 +126,11 @@ def _script(place: str, text: str) -> str:
 
 def _cover(guest: Guest, path: str, script: str) -> None:
     if guest.is_file(path):
-        _mount(script, guest.host(path), "", _MS_BIND)
+        mount(script, guest.host(path), "", _MS_BIND)
 
 
-def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
+def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
+    """mount(2). Raises PvprepError where it fails."""
     libc = ctypes.CDLL(None, use_errno=True)
     words = [os.fsencode(word) for word in (source, target, kind)]
     if libc.mount(*words, ctypes.c_ulong(flags), data.encode() or None):

@@ -148,6 +148,11 @@ class Screen:
             self.say("Nothing was changed." if plan.changes else "Nothing to do.")
         elif plan.changes:
             self.say(f"Not ready: {len(plan.changes)} changes to make; `pvprep` makes them.")
+        elif verb == "prepare" and plan.context.facts.is_tree:
+            self.say(
+                "Ready for PV. Undo with `pvprep rollback` on the same --image or --root. Next: in "
+                "dom0 `xl create` the config (`pvprep config`, on the same, writes it)."
+            )
         elif verb == "prepare":
             self.say(
                 "Ready for PV. Undo with `pvprep rollback`. Next: shut this guest down, and in "
@@ -192,6 +197,9 @@ def identity(facts: Facts) -> str:
     """`Debian 12 (bookworm), amd64, HVM guest of Xen 4.17, root /dev/sda1 on ext4`."""
     machine = facts.machine
     runs = RUNS_AS[machine.virt].format(machine.hypervisor or "an unknown hypervisor")
+    images = [disk.image for disk in facts.disks if disk.image]
+    if images:
+        runs = f"off, on {' and '.join(images)}"
     words = [facts.distro.name or "unknown system", machine.userland, runs]
     root = facts.mount("/")
     if root:

@@ -14,7 +14,7 @@ import textwrap
 import time
 from collections.abc import Iterable, Iterator
 
-from pvprep import __version__, cli
+from pvprep import __version__, arguments
 from pvprep.steps import (
     STEPS,
     bootloader_bls,
@@ -209,13 +209,13 @@ def section(title: str, lines: Iterable[str]) -> Iterator[str]:
 
 def page() -> Iterator[str]:
     """The page, line by line."""
-    parser = cli.parser()
+    parser = arguments.parser()
     yield from header("pvprep", __version__)
     yield from section("NAME", ["pvprep \\- prepare a Xen HVM guest to boot paravirtualised"])
     yield from section("SYNOPSIS", parted(SYNOPSIS))
     about = str(parser.description)
     yield from section("DESCRIPTION", paragraphs(f"{about}\n\n{DESCRIPTION}"))
-    verbs = ((f"`{v}`", sentence(t)) for v, t in cli.VERBS.items() if t != argparse.SUPPRESS)
+    verbs = ((f"`{v}`", sentence(t)) for v, t in arguments.VERBS.items() if t != argparse.SUPPRESS)
     yield from section("VERBS", all_tagged(verbs))
     yield from section("OPTIONS", options(parser))
     yield from section("EXIT STATUS", exit_statuses(parser))

@@ -187,10 +187,12 @@ def _places(tool: str, path: str, old: Mapping[str, bytes]) -> Iterator[str]:
             place for place in (same, f"lib/udev/rules.d/{name}", f"usr/lib/udev/rules.d/{name}")
             if place in old
         )
-    elif same in old or path == "/etc/lvm/lvm.conf":
+    elif same in old or path == "/etc/lvm/lvm.conf" or _for_modprobe(path, old):
         yield same
-    elif path.startswith("/etc/modprobe.d/") and any(map(_MODPROBE.match, old)):
-        yield same
+
+
+def _for_modprobe(path: str, old: Mapping[str, bytes]) -> bool:
+    return path.startswith("/etc/modprobe.d/") and any(map(_MODPROBE.match, old))
 
 
 def _text(files: Mapping[str, bytes], path: str) -> str:

@@ -82,16 +82,21 @@ def disks(guest: Guest, devices: Tree) -> tuple[Disk, ...]:
     return tuple(sorted(found, key=lambda disk: guest_order(disk.name)))
 
 
-def disks_named(texts: Mapping[str, str]) -> tuple[Disk, ...]:
-    """The disks of a tree, as far as its own configuration names them.
+def renamed(texts: Mapping[str, str]) -> dict[str, str]:
+    """New names of disks and what they were.
 
-    Once a tree is converted it says xvda; our own rule for udev still knows what that was.
+    Once a guest is converted its configuration says xvda; our own rule for udev still knows.
     """
-    were = {
+    return {
         new: old.replace("!", "/")
         for text in texts.values()
         for old, new in OWN_RULE.findall(text)
     }
+
+
+def disks_named(texts: Mapping[str, str]) -> tuple[Disk, ...]:
+    """The disks of a tree, as far as its own configuration names them."""
+    were = renamed(texts)
     seen: dict[str, set[int]] = {}
     for path, text in texts.items():
         for line in text.split("\n") if path.startswith(NAMING) else ():
@@ -104,7 +109,7 @@ def disks_named(texts: Mapping[str, str]) -> tuple[Disk, ...]:
         Disk(
             name,
             partitions=tuple(
-                Partition(_join(name, number), number) for number in sorted(seen[name])
+                Partition(partition_name(name, number), number) for number in sorted(seen[name])
             ),
         )
         for name in sorted(seen, key=guest_order)
@@ -127,7 +132,7 @@ def named(layout: Layout, known: Sequence[Disk]) -> Layout:
     disks = []
     for disk, name in zip(layout.disks, names):
         for part in disk.partitions:
-            new[part.name] = _join(name, part.number) if part.number else name
+            new[part.name] = partition_name(name, part.number) if part.number else name
         parts = tuple(replace(part, name=new[part.name]) for part in disk.partitions)
         disks.append(replace(disk, name=name, partitions=parts))
     mounts = tuple(
@@ -202,7 +207,8 @@ def spaces(guest: Guest) -> dict[str, Space]:
             path,
             free=info.f_bavail * info.f_frsize,
             files=info.f_favail if info.f_files else -1,
-            read_only=bool(info.f_flag & os.ST_RDONLY),
+            # Of a guest that is off it is pvprep that mounts it so, where it only looks.
+            read_only=guest.layout is None and bool(info.f_flag & os.ST_RDONLY),
         )
     return found
 
@@ -245,7 +251,7 @@ def _partition(guest: Guest, device: Mapping[str, Any]) -> Partition:
         label=device["label"] or "",
         partuuid=device["partuuid"] or "",
         type=device["parttype"] or "",
-        quirk=_quirk(f"/dev/{name}", device["fstype"] or ""),
+        quirk=_quirk_of(f"/dev/{name}", device["fstype"] or ""),
     )
 
 
@@ -254,27 +260,31 @@ def _number(guest: Guest, path: str) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _quirk(device: str, fstype: str) -> str:
-    """What keeps pygrub's file system library from reading this one, from its superblock.
+def quirk(block: bytes, fstype: str) -> str:
+    """What keeps pygrub's file system library from reading this one, from its first 2048 bytes.
 
     Sources: Linux fs/ext4/ext4.h (EXT4_FEATURE_RO_COMPAT_BIGALLOC), fs/xfs/libxfs/xfs_format.h
     (sb_versionnum); Xen tools/libfsimage.
     """
-    if fstype not in ("xfs", "ext4"):
-        return ""
-    try:
-        with open(device, "rb") as file:
-            block = file.read(2048)
-    except OSError:
-        return ""  # not root: then nothing can be said, and nothing will be changed either
-    if fstype == "xfs" and block[:4] == b"XFSB" and block[101] & 0xF == 5:
+    if fstype == "xfs" and block[:4] == b"XFSB" and len(block) > 101 and block[101] & 0xF == 5:
         return "XFS v5"
     if fstype == "ext4" and int.from_bytes(block[1024 + 0x64 : 1024 + 0x68], "little") & 0x200:
         return "bigalloc"
     return ""
 
 
-def _join(disk: str, number: int) -> str:
+def _quirk_of(device: str, fstype: str) -> str:
+    if fstype not in ("xfs", "ext4"):
+        return ""
+    try:
+        with open(device, "rb") as file:
+            return quirk(file.read(2048), fstype)
+    except OSError:
+        return ""  # not root: then nothing can be said, and nothing will be changed either
+
+
+def partition_name(disk: str, number: int) -> str:
+    """As the kernel makes it: sda1, nvme0n1p1."""
     return f"{disk}p{number}" if disk[-1].isdigit() else f"{disk}{number}"
 
 

@@ -295,8 +295,8 @@ def test_variants_that_pygrub_cannot_read(
     block = bytearray(b"XFSB" + bytes(4092))
     block[at : at + len(value)] = value
     (tmp_path / "device").write_bytes(block)
-    assert storage._quirk(str(tmp_path / "device"), fstype) == quirk
-    assert storage._quirk("/dev/none", fstype) == ""
+    assert storage._quirk_of(str(tmp_path / "device"), fstype) == quirk
+    assert storage._quirk_of("/dev/none", fstype) == ""
 
 
 def _layout(*counts: int) -> Layout:
@@ -326,6 +326,6 @@ def test_attached_disks_have_the_names_that_the_guest_knows(
 ) -> None:
     found = storage.named(_layout(2, 1), [Disk(name) for name in known])
     assert tuple(disk.name for disk in found.disks) == names
-    first = storage._join(names[0], 1)
+    first = storage.partition_name(names[0], 1)
     assert found.disks[0].partitions[0].name == first
     assert found.mounts[0].parts == (first,)
