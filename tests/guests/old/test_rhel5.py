@@ -127,15 +127,19 @@ def test_fstab_is_on_hda(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
     assert 'KERNEL=="sda[0-9]*", SYMLINK+="hda%n"' in rules, "so it still boots as HVM"
 
 
+@pytest.mark.parametrize(
+    ("layout", "root_device"), [("labels", "LABEL=/"), ("lvm", "/dev/VolGroup00/LogVol00")]
+)
 def test_names_that_are_right_everywhere_stay(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], layout: str, root_device: str
 ) -> None:
-    root = rhel5.make(tmp_path, labels=True)
+    root = rhel5.make(tmp_path, layout=layout)
     before = snapshot(root)
-    convert(root, capfd)
+    out = convert(root, capfd, "--emit-config")
     touched = changed(before, snapshot(root))
-    assert "etc/fstab" not in touched, "LABEL=/ and LABEL=SWAP-hda2"
-    assert "ro root=LABEL=/ xencons=xvc" in (root / "boot/grub/grub.conf").read_text()
+    assert "etc/fstab" not in touched, "LABEL=SWAP-hda2 is but a label"
+    assert f"ro root={root_device} xencons=xvc" in (root / "boot/grub/grub.conf").read_text()
+    assert assigned(out)["disk"] == ["phy:/dev/drbd/bifit,hda,w"]
 
 
 def test_the_initrd_loads_the_frontends_first(
