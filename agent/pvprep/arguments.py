@@ -20,11 +20,12 @@ VERBS = {
     "rollback": "undo everything that pvprep did, exactly, and prove it",
     "recover": "bring a run that was killed to an end: finish it or put everything back",
     "detach": "take away what a killed run with --image left attached to this machine",
+    "report": "write what a bug report needs, without secrets, to --output or stdout (.tar.gz)",
     "record-boot": argparse.SUPPRESS,
 }
 # Verbs that work on no guest, and those of the others that never write to one.
 WITHOUT_GUEST = ("explain", "detach")
-READ_ONLY = ("check", "status", "config")
+READ_ONLY = ("check", "status", "config", "report")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -60,6 +61,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--dry-run", action="store_true",
         help="change nothing; show every change as a diff or a command",
+    )  # fmt: skip
+    made.add_argument(
+        "--output", metavar="FILE", default="",
+        help="with report: the file to write, which only its owner can read",
     )  # fmt: skip
     made.add_argument("--json", action="store_true", help="the result as JSON on stdout")
     made.add_argument(
@@ -165,6 +170,10 @@ def _check_usage(args: argparse.Namespace) -> None:
         raise UsageError(f"`{args.verb}` takes no {args.id!r}", "see pvprep --help")
     if args.verify and args.verb != "rollback":
         raise UsageError("--verify belongs to `pvprep rollback`")
+    if args.output and args.verb != "report":
+        raise UsageError("--output belongs to `pvprep report`")
+    if args.verb == "report" and args.json:
+        raise UsageError("--json does not go with `report`", "what it writes has JSON in it")
     if args.emit_config == "":
         raise UsageError("--emit-config= wants a file", "without `=` the config goes to stdout")
     if args.emit_config and args.verb not in ("prepare", "config"):
@@ -180,6 +189,10 @@ def _check_usage(args: argparse.Namespace) -> None:
         from . import delivery
 
         delivery.check(args.emit_config)
+    if args.output:
+        from . import delivery
+
+        delivery.check(args.output, "--output")
     _check_image(args)
 
 

@@ -81,6 +81,10 @@ def _run(args: argparse.Namespace) -> Exit:
         images.detach(Screen().say)
         return Exit.DONE
     with _guest(args) as guest:
+        if args.verb == "report":
+            from . import bundle
+
+            return bundle.report_to(guest, arguments.options(args), args.output)
         if args.verb in ("rollback", "recover", "status", "record-boot"):
             from . import history
 
@@ -190,6 +194,8 @@ def _deliver(args: argparse.Namespace, guest: Guest, config: str, screen: Screen
 def _complain(message: str, hint: str) -> None:
     if sys.stderr is None:
         return  # closed; print() would take stdout instead
-    print(f"pvprep: {message}", file=sys.stderr)
+    from .redact import text
+
+    print(f"pvprep: {text(message)}", file=sys.stderr)
     if hint:
-        print(f"  do: {hint}", file=sys.stderr)
+        print(f"  do: {text(hint)}", file=sys.stderr)

@@ -124,11 +124,11 @@ def _units(context: Context, draft: Draft) -> None:
 def _review(context: Context, draft: Draft) -> None:
     renamed = [disk for disk, vdev in context.devices.vdevs.items() if disk != vdev]
     for path in _review_paths(draft):
-        for line, text in tokens.mentions(draft.text(path), renamed):
+        for line, name in tokens.mentions(draft.text(path), renamed):
             draft.say(
                 "devices.review",
                 Level.WARN,
-                f"names a disk of the HVM guest: {text.strip()}",
+                f"names a disk of the HVM guest: {name}",
                 where=f"{path}:{line}",
                 remedy="change it by hand if the program needs the disk under PV",
             )
