@@ -17,6 +17,7 @@ from .changes import (
     MakeDir,
     MakeLink,
     Move,
+    PlaceKernel,
     Remove,
     WriteFile,
 )
@@ -102,7 +103,7 @@ class Screen:
         yield
         took = time.monotonic() - start
         self.log(f"done in {took:.1f} s")
-        if isinstance(change, (BuildInitrd, InstallPackages)):
+        if isinstance(change, (BuildInitrd, InstallPackages, PlaceKernel)):
             self.say(row("done", change.step, headline(change), f"{took:.1f} s", self.live))
 
     def head(self, facts: Facts) -> None:
@@ -222,6 +223,8 @@ def headline(change: Change) -> str:
         return f"make directory {change.path}"
     if isinstance(change, MakeLink):
         return f"link {change.path} to {change.target}"
+    if isinstance(change, PlaceKernel):
+        return f"take kernel {change.version} from {change.source}: {', '.join(change.paths)}"
     if isinstance(change, BuildInitrd):
         return f"build {change.path} with {change.tool}"
     return "install " + " ".join((*change.names, *change.files)) + " or ".join(change.one_of)

@@ -103,8 +103,8 @@ def _kernel(guest: Guest, name: str) -> Optional[Kernel]:
         config=config,
         config_path=config_path,
         config_lines=lines,
-        builtin=frozenset(_modules(guest.text(f"{modules}/modules.builtin"))),
-        modules=frozenset(_modules(_dep(guest, modules))) & FRONTENDS,
+        builtin=frozenset(module_names(guest.text(f"{modules}/modules.builtin"))),
+        modules=frozenset(listed_modules(guest.text(f"{modules}/modules.dep"))) & FRONTENDS,
     )
 
 
@@ -112,23 +112,27 @@ def _config(guest: Guest, version: str) -> tuple[str, dict[str, str], dict[str, 
     """Its path, what it says of the options that matter here, and in which lines."""
     for path in (f"/boot/config-{version}", f"/lib/modules/{version}/config"):
         if guest.is_file(path):
-            text = guest.text(path)
-            values, lines = {}, {}
-            for found in CONFIG.finditer(text):
-                key = found["set"] or found["unset"]
-                values[key] = found["value"] or "n"
-                lines[key] = text.count("\n", 0, found.start()) + 1
-            return path, values, lines
+            return (path, *config_values(guest.text(path)))
     return "", {}, {}
 
 
-def _dep(guest: Guest, modules: str) -> str:
-    """The modules that modules.dep lists, a line each (the part before the colon)."""
-    text = guest.text(f"{modules}/modules.dep")
-    return "\n".join(line.split(":")[0] for line in text.split("\n"))
+def config_values(text: str) -> tuple[dict[str, str], dict[str, int]]:
+    """What a kernel's configuration says of the options that matter here, and in which lines."""
+    values, lines = {}, {}
+    for found in CONFIG.finditer(text):
+        key = found["set"] or found["unset"]
+        values[key] = found["value"] or "n"
+        lines[key] = text.count("\n", 0, found.start()) + 1
+    return values, lines
 
 
-def _modules(text: str) -> set[str]:
+def listed_modules(text: str) -> set[str]:
+    """The modules that modules.dep lists: in each line, the part before the colon."""
+    return module_names("\n".join(line.split(":")[0] for line in text.split("\n")))
+
+
+def module_names(text: str) -> set[str]:
+    """The modules whose files are named, one a line, with `_` for `-`."""
     names = re.findall(r"([^/\n]+)\.ko(?:\.\w+)?$", text, re.M)
     return {name.replace("-", "_") for name in names}
 
