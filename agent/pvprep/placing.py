@@ -9,8 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Sequence
 
-from .backup import DIR, describe, locate
+from .backup import ABSENT, DIR, describe, locate
 from .changes import PlaceKernel, Workers
 from .guest import Guest
 from .synced import chunks, create, remove_tree, swap, sync_all, sync_directory
@@ -36,16 +37,27 @@ def put(guest: Guest, change: PlaceKernel, temp: str, workers: Workers) -> None:
     sync_directory(os.path.dirname(gathered))
 
 
-def take_away(guest: Guest, path: str, temp: str) -> None:
-    """Remove what was gathered, and the modules where path is their directory.
+def is_theirs(guest: Guest, paths: Sequence[str], temp: str) -> bool:
+    """Whether the first path is somebody else's directory, where a kill came before put() ended.
 
-    Half of these never lie under their own name; and while they are still being gathered, whatever
-    has that name is somebody else's. May be repeated.
+    Ours are there only once they are no longer among what was gathered, which goes last.
+    """
+    place = locate(guest, paths[0])
+    gathered = os.path.join(os.path.dirname(place), temp)
+    waiting = os.path.join(gathered, "lib/modules", os.path.basename(place))
+    whole = all(describe(guest, path).kind != ABSENT for path in paths)
+    not_yet = os.path.lexists(waiting) or not (os.path.lexists(gathered) or whole)
+    return describe(guest, paths[0]).kind == DIR and not_yet
+
+
+def take_away(guest: Guest, path: str, temp: str, keep: bool) -> None:
+    """Remove what was gathered, and the modules where path is their directory; may be repeated.
+
+    Half of these never lie under their own name. keep: that directory is not ours.
     """
     place = locate(guest, path)
     gathered = os.path.join(os.path.dirname(place), temp)
-    waiting = os.path.join(gathered, "lib/modules", os.path.basename(place))
-    if describe(guest, path).kind == DIR and not os.path.lexists(waiting):
+    if describe(guest, path).kind == DIR and not keep:
         remove_tree(gathered)
         os.rename(place, gathered)
         sync_directory(os.path.dirname(place))

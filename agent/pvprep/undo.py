@@ -123,9 +123,15 @@ def _intend(guest: Guest, manifest: Manifest, entry: Entry, workers: Workers) ->
     notes: list[str] = []
     if entry.kind == "InstallPackages":
         notes += done.lasting if done else lasting(entry.installed, workers.installed())
+    keep: tuple[str, ...] = ()
+    if entry.kind == "PlaceKernel" and not done:
+        paths = [record.path for record in entry.before]
+        if placing.is_theirs(guest, paths, entry.temp):
+            keep = (entry.path,)
+            notes.append(f"{entry.path} came from somebody else meanwhile, and was left")
     if done and "committed" not in manifest.marks:
         notes += _keep_edits(guest, manifest, entry, done.after)
-    return Undo(times, tuple(notes))
+    return Undo(times, tuple(notes), keep)
 
 
 def _keep_edits(
@@ -151,17 +157,18 @@ def _keep_edits(
 
 
 def _undo(guest: Guest, manifest: Manifest, entry: Entry, workers: Workers) -> None:
+    keep = manifest.undo[entry.number].keep
     if entry.kind == "InstallPackages":
         _purge(manifest, entry, workers)
     if entry.kind == "PlaceKernel":
-        placing.take_away(guest, entry.path, entry.temp)
+        placing.take_away(guest, entry.path, entry.temp, entry.path in keep)
     for parent in entry.parents:
         if describe(guest, parent.path).kind == ABSENT:  # a package took it along
             restore(guest, parent, manifest.store, entry.temp)
     if entry.to:
         _move_back(guest, entry)
     else:
-        for record in reversed(entry.before):
+        for record in (one for one in reversed(entry.before) if one.path not in keep):
             restore(guest, record, manifest.store, entry.temp)
     for path in reversed(entry.made):
         try:

@@ -295,6 +295,8 @@ def test_what_is_on_the_disk_when(world: World, monkeypatch: pytest.MonkeyPatch)
             place = args[0] if name != "symlink" else args[1]
             assert not any(place.endswith("/manifest") for place in dirty)
             names.discard(place)
+            if name == "rmdir":
+                names.difference_update([one for one in names if one.startswith(f"{place}/")])
             if "/var/lib/pvprep" not in place:
                 names.add(os.path.dirname(place))
         elif name == "open" and not args[0].endswith(("/manifest", "/lock", "/reserve")):
