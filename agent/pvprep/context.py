@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .devicenames import DeviceMap
-from .facts import Facts, Kernel
+from .facts import Facts, Kernel, Offer
 from .options import Options
 
 # The console's name by line of kernel: drivers/tty/hvc/hvc_xen.c, and XenLinux' xencons.
@@ -57,9 +57,31 @@ def make(facts: Facts, options: Options, picked: str) -> Context:
 
 
 def choose_kernel(facts: Facts, options: Options, picked: str) -> Optional[Kernel]:
-    """The kernel to boot: the one booted by default if it can, else the newest that can."""
+    """The kernel to boot: the one from outside, if one is offered that can; else the one booted by
+    default if it can, else the newest that can."""
+    offer = choose_offer(facts, options)
+    if offer and not offer.clash and fits(offer, facts, options):
+        same = [kernel for kernel in facts.kernels if kernel.version == offer.kernel.version]
+        return same[0] if same and offer.there else offer.kernel
     able = [kernel for kernel in facts.kernels if can_boot(kernel, options.type)]
     return next((kernel for kernel in able if kernel.image == picked), able[-1] if able else None)
+
+
+def choose_offer(facts: Facts, options: Options) -> Optional[Offer]:
+    """The newest kernel from outside that will do, or else the newest; None without any."""
+    able = [offer for offer in facts.offers if fits(offer, facts, options)]
+    return next(iter((*able[::-1], *facts.offers[::-1])), None)
+
+
+def fits(offer: Offer, facts: Facts, options: Options) -> bool:
+    """Whether an offered kernel can boot, and run the guest's programs."""
+    narrow = offer.kernel.proof.bits == 32 and facts.machine.userland == "amd64"
+    return can_boot(offer.kernel, options.type) and not narrow and _is_named(offer.kernel)
+
+
+def _is_named(kernel: Kernel) -> bool:
+    """Whether the image says the version that its files are named by; old ones do not tell."""
+    return not kernel.proof.version or kernel.proof.version.split()[0] == kernel.version
 
 
 def can_boot(kernel: Kernel, type_: str) -> bool:

@@ -283,6 +283,32 @@ class Kernel:
 
 
 @dataclass(frozen=True)
+class Offer:
+    """A kernel that lies outside and can be put into the guest (--kernel-from).
+
+    kernel: as it will be inside, without an initrd. source: what was named. modules: its directory
+    in the guest; boot: each of its files in /boot by its path in the guest, with its SHA-256. Both
+    with all links resolved, and only what is not there yet; both are empty where all of it is.
+    clash: what in the guest is of the same name and differs. The sizes are what it takes up on a
+    disk; files counts names below modules.
+    """
+
+    kernel: Kernel
+    source: str
+    modules: str = ""
+    boot: Mapping[str, str] = field(default_factory=dict)
+    clash: str = ""
+    modules_size: int = 0
+    boot_size: int = 0
+    files: int = 0
+
+    @property
+    def there(self) -> bool:
+        """Whether the guest has it already."""
+        return not (self.modules or self.boot or self.clash)
+
+
+@dataclass(frozen=True)
 class File:
     """A file, link or directory of the guest's configuration, as it stood at the survey."""
 
@@ -306,7 +332,8 @@ class Facts:
     boot_files: sizes of what lies in /boot and of the links in /, by path as written.
     aliases: names below /dev/disk/by-id and by-path -> kernel name. stale: boot loader
     configuration that a mounted /boot hides from the system but not from pygrub.
-    findings: what a survey itself has to say (package manager in trouble ...).
+    findings: what a survey itself has to say (package manager in trouble ...). offers: kernels from
+    outside, newest last.
     """
 
     distro: Distro
@@ -331,6 +358,7 @@ class Facts:
     has_proc: bool = True
     has_sys: bool = True
     xenstore: Optional[Xenstore] = None  # None where there is none to be asked
+    offers: tuple[Offer, ...] = ()
     grub_blind: str = ""  # why grub-mkconfig would fail to find the disk of /; asked for if it runs
 
     def file(self, path: str) -> Optional[File]:

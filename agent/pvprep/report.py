@@ -18,6 +18,7 @@ from .changes import (
     MakeDir,
     MakeLink,
     Move,
+    PlaceKernel,
     Remove,
     WriteFile,
 )
@@ -106,7 +107,7 @@ class Screen:
         yield
         took = time.monotonic() - start
         self.log(f"done in {took:.1f} s")
-        if isinstance(change, (BuildInitrd, InstallPackages)):
+        if isinstance(change, (BuildInitrd, InstallPackages, PlaceKernel)):
             self.say(row("done", change.step, headline(change), f"{took:.1f} s", self.live))
 
     def head(self, facts: Facts) -> None:
@@ -236,6 +237,8 @@ def headline(change: Change) -> str:
         return f"link {change.path} to {change.target}"
     if isinstance(change, BuildInitrd) and change.adds:
         return f"append {', '.join(change.adds.names)} to {change.path}"
+    if isinstance(change, PlaceKernel):
+        return f"take kernel {change.version} from {change.source}: {', '.join(change.paths)}"
     if isinstance(change, BuildInitrd):
         return f"build {change.path} with {change.tool}"
     return "install " + " ".join((*change.names, *change.files)) + " or ".join(change.one_of)

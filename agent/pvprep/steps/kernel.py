@@ -3,7 +3,8 @@
 What counts are the Xen notes in the ELF inside the image (ENTRY and XEN_VERSION for PV,
 PHYS32_ENTRY for PVH): they are what the domain builder in dom0 asks for. The kernel's configuration
 is the second witness. A kernel with CONFIG_XEN_PVHVM alone drives Xen's devices in an HVM domain
-but cannot boot PV. Where no installed kernel can, one is installed by the package manager.
+but cannot boot PV. Where no installed kernel can, one is installed by the package manager, or
+put there from outside (--kernel-from), which goes before all others.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ..facts import Facts, Kernel
 from ..findings import Level
 from ..packages.dpkg import ARCHITECTURES, with_architecture
 from ..packages.kernels import enabled_repositories, foreign_architectures, kernel_candidates
+from . import kernel_outside
 from .step import Step
 
 NAME = "kernel"
@@ -89,7 +91,8 @@ _NO_KERNEL = {
 def plan(context: Context, draft: Draft) -> None:
     """Choose the kernel, or have one installed."""
     options = context.options
-    if options.kernel_packages:
+    outside = kernel_outside.plan(NAME, context, draft)
+    if options.kernel_packages and not outside:
         why = tuple(f"install {path}" for path in options.kernel_packages)
         touches = _touches(context)
         draft.install(
@@ -102,6 +105,8 @@ def plan(context: Context, draft: Draft) -> None:
         return
     for kernel in context.facts.kernels:
         _blame(kernel, options.type, draft)
+    if outside:
+        return
     facts = context.facts
     names = kernel_candidates(facts.distro, facts.machine.userland, _repositories(facts))
     if names and not draft.errors:
@@ -282,6 +287,15 @@ STEP = Step(
         "kernel.no-frontend": (
             "The kernel could boot, but without xen-blkfront it finds no disk and without "
             "xen-netfront no network."
+        ),
+        "kernel.from-unfit": (
+            "The kernel that --kernel-from names cannot boot the guest PV. Its image has to have "
+            "Xen's notes, its modules (or itself) the frontends, and a 64-bit guest takes no "
+            "32-bit kernel. A 32-bit guest takes a 64-bit one."
+        ),
+        "kernel.from-clash": (
+            "The guest has a kernel of this version already, and it is not the same: pvprep "
+            "replaces none. Where all of it is the same, nothing is done."
         ),
         "kernel.unproven": (
             "The image could not be opened or unpacked, so nothing is claimed about it. Its "

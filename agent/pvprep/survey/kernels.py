@@ -111,7 +111,7 @@ def _kernel(guest: Guest, name: str) -> Optional[Kernel]:
         config_path=config_path,
         config_lines=lines,
         builtin=builtin_modules(listed, config),
-        modules=frozenset(_modules(_dep(guest, modules))) & FRONTENDS,
+        modules=frozenset(listed_modules(guest.text(f"{modules}/modules.dep"))) & FRONTENDS,
     )
 
 
@@ -119,13 +119,7 @@ def _config(guest: Guest, version: str) -> tuple[str, dict[str, str], dict[str, 
     """Its path, what it says of the options that matter here, and in which lines."""
     for path in (f"/boot/config-{version}", f"/lib/modules/{version}/config"):
         if guest.is_file(path):
-            text = guest.text(path)
-            values, lines = {}, {}
-            for found in CONFIG.finditer(text):
-                key = found["set"] or found["unset"]
-                values[key] = found["value"] or "n"
-                lines[key] = text.count("\n", 0, found.start()) + 1
-            return path, values, lines
+            return (path, *config_values(guest.text(path)))
     return "", {}, {}
 
 
@@ -134,18 +128,28 @@ def builtin_modules(listed: Optional[str], config: Mapping[str, str]) -> frozens
     then of the frontends what its configuration says.
     """
     if listed is not None:
-        return frozenset(_modules(listed))
+        return frozenset(module_names(listed))
     options = (option for option in FRONTEND_OPTIONS if config.get(option) == "y")
     return frozenset(name for option in options for name in FRONTEND_OPTIONS[option])
 
 
-def _dep(guest: Guest, modules: str) -> str:
-    """The modules that modules.dep lists, a line each (the part before the colon)."""
-    text = guest.text(f"{modules}/modules.dep")
-    return "\n".join(line.split(":")[0] for line in text.split("\n"))
+def config_values(text: str) -> tuple[dict[str, str], dict[str, int]]:
+    """What a kernel's configuration says of the options that matter here, and in which lines."""
+    values, lines = {}, {}
+    for found in CONFIG.finditer(text):
+        key = found["set"] or found["unset"]
+        values[key] = found["value"] or "n"
+        lines[key] = text.count("\n", 0, found.start()) + 1
+    return values, lines
 
 
-def _modules(text: str) -> set[str]:
+def listed_modules(text: str) -> set[str]:
+    """The modules that modules.dep lists: in each line, the part before the colon."""
+    return module_names("\n".join(line.split(":")[0] for line in text.split("\n")))
+
+
+def module_names(text: str) -> set[str]:
+    """The modules whose files are named, one a line, with `_` for `-`."""
     names = re.findall(r"([^/\n]+)\.ko(?:\.\w+)?$", text, re.M)
     return {name.replace("-", "_") for name in names}
 
