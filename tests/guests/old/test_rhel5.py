@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.guests.old import made, rhel5
-from tests.guests.old.convert import append, no_program_runs
+from tests.guests.old.convert import no_program_runs
 from tests.unit.journal_tools import changed, snapshot
 
 from pvprep import cli, converge, namespace
@@ -40,16 +40,16 @@ title Red Hat Enterprise Linux Server (2.6.18-8.el5xen)
 WORDS = (
     *("--disk-backend", "/dev/drbd/bifit", "--bridge", "xenbr4", "--memory", "512"),
     *("--vcpus", "1", "--name", "bifit", "--format", "xm", "--xen", "3.2"),
+    *("--initrd", "append"),
 )
+OPTIONS = Options(form="xm", xen=(3, 2), initrd="append")
 INITRD = f"boot/initrd-{rhel5.XEN}.img"
 KUDZU = [f"etc/rc.d/rc{level}.d/{name}kudzu" for level in (3, 4, 5) for name in ("K95", "S05")]
 
 
 @pytest.fixture(autouse=True)
-def by_append(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--initrd append`; no program of the guest may run."""
+def no_program_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     no_program_runs(monkeypatch)
-    append(monkeypatch)
 
 
 def convert(root: Path, capfd: pytest.CaptureFixture[str], *words: str) -> str:
@@ -201,7 +201,7 @@ def test_the_second_run_finds_nothing_and_rollback_puts_all_back(
     before = snapshot(root)
     convert(root, capfd)
     after = snapshot(root)
-    assert converge.look(Guest(str(root)), Options(form="xm", xen=(3, 2))).ready
+    assert converge.look(Guest(str(root)), OPTIONS).ready
     convert(root, capfd)
     assert changed(after, snapshot(root)) == {}
     # The undo has room for programs, but starts none.
@@ -213,7 +213,7 @@ def test_the_second_run_finds_nothing_and_rollback_puts_all_back(
 
 
 def test_what_there_is_to_say(tmp_path: Path) -> None:
-    plan = converge.look(Guest(str(rhel5.make(tmp_path))), Options(form="xm", xen=(3, 2)))
+    plan = converge.look(Guest(str(rhel5.make(tmp_path))), OPTIONS)
     assert plan.errors == ()
     assert plan.context.target and plan.context.target.version == rhel5.XEN
     assert [kernel.version for kernel in plan.context.facts.kernels] == [rhel5.HVM, rhel5.XEN]
