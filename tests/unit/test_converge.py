@@ -14,6 +14,7 @@ import pytest
 from tests.unit import trees
 from tests.unit.building import VERSION
 from tests.unit.journal_tools import changed, snapshot
+from tests.unit.outside import sources
 from tests.unit.trees import Builder
 
 from pvprep import converge, selinux
@@ -383,3 +384,31 @@ def test_a_boot_that_took_autorelabel_along_stands_in_the_way_of_nothing(case: C
     assert journal.rollback(case.builder).problems == ()
     assert not mark.exists()
     assert set(changed(before, snapshot(case.root))) == {"/"}  # its time is the boot's
+
+
+def test_a_kernel_from_outside_is_placed_and_the_next_run_finds_it(
+    case: Case, tmp_path: Path
+) -> None:
+    source = sources.root(tmp_path / "source", sources.files())
+    before = snapshot(case.root)
+    now = case.prepare(kernel_from=str(source))
+    assert now.ready, now
+    assert now.context.target is not None and now.context.target.version == sources.V
+    assert (case.root / f"boot/vmlinuz-{sources.V}").exists()
+    assert case.builder.built == [f"/boot/initrd.img-{sources.V}"]
+    assert case.text("boot/grub/grub.cfg").index(sources.V) < case.text(
+        "boot/grub/grub.cfg"
+    ).index(VERSION)
+    assert case.prepare(kernel_from=str(source)).ready
+    assert len(case.states()) == 1
+    assert case.prepare().ready  # and it stays the one to boot where nobody names it
+    Journal(case.guest).rollback(case.builder)
+    assert changed(before, snapshot(case.root)) == {}
+
+
+def test_a_source_that_cannot_be_read_changes_nothing(case: Case, tmp_path: Path) -> None:
+    before = snapshot(case.root)
+    with pytest.raises(PvprepError, match="neither a directory nor") as caught:
+        case.prepare(kernel_from=str(tmp_path / "absent"))
+    assert caught.value.status is Exit.NOT_READY
+    assert changed(before, snapshot(case.root)) == {}

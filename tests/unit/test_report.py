@@ -14,7 +14,16 @@ import pytest
 from tests.unit.building import GRUB_CFG, VERSION, guest, kernel, plan, settle
 
 from pvprep import report
-from pvprep.changes import BuildInitrd, InstallPackages, MakeDir, MakeLink, Move, Remove, WriteFile
+from pvprep.changes import (
+    BuildInitrd,
+    InstallPackages,
+    MakeDir,
+    MakeLink,
+    Move,
+    PlaceKernel,
+    Remove,
+    WriteFile,
+)
 from pvprep.facts import Virt
 from pvprep.findings import Finding, Level
 from pvprep.report import Screen, diffs, headline, identity, printable
@@ -132,6 +141,8 @@ def test_what_pygrub_takes() -> None:
         (BuildInitrd("s", "1", "/a", "dracut"), "build /a with dracut"),
         (InstallPackages("s", ("a",), ("/b.deb",)), "install a /b.deb"),
         (InstallPackages("s", one_of=("a", "b")), "install a or b"),
+        (PlaceKernel("s", "6.1", "host", "/lib/modules/6.1", {"/boot/vmlinuz-6.1": ""}),
+         "take kernel 6.1 from host: /lib/modules/6.1, /boot/vmlinuz-6.1"),
     ],
 )
 def test_a_change_in_few_words(change: Any, words: str) -> None:

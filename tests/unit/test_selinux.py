@@ -34,7 +34,7 @@ class FakeRestorecon(Running):
 def test_new_files_are_labelled(tmp_path: Path) -> None:
     guest = FakeRestorecon(tmp_path)
     selinux.restore(guest, PATHS, print)
-    assert guest.ran == [["restorecon", "-i", *PATHS]]
+    assert guest.ran == [["restorecon", "-R", "-i", *PATHS]]
     selinux.restore(guest, [], print)
     assert len(guest.ran) == 1
 

@@ -76,6 +76,9 @@ def read(source: str) -> Shelf:
         )
     whole.sort(key=lambda one: version_key(one.version))
     proofs = prove_all(prove_kernel, [f"/proc/self/fd/{one.image}" for one in whole])
+    for one in found.values():
+        if one.image is not None:
+            os.close(one.image)
     return Shelf(source, [(one, _kernel(one, proofs)) for one in whole])
 
 

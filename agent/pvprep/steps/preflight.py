@@ -20,6 +20,7 @@ JOURNAL_ROOM = 16 * MIB
 KERNEL_ROOM = {"/boot": 64 * MIB, "/usr": 450 * MIB}
 # What depmod makes of a kernel's modules: Debian's linux-image-amd64 has 6 MB.
 INDEX_ROOM = 16 * MIB
+INITRD_ROOM = 48 * MIB  # of a kernel that has none yet
 INODES = 64
 # How to make room, and what to install where kernels lie out of pygrub's sight, by family.
 _OLD_KERNELS = {
@@ -126,8 +127,8 @@ def _room(context: Context, draft: Draft) -> None:
                 remedy="remove files that nobody needs; `df -i` shows the use",
             )
     need = dict(KERNEL_ROOM) if context.target is None else {}
-    if offer:
-        need = {holder: offer.modules_size + INDEX_ROOM, "/boot": offer.boot_size}
+    if offer and not offer.there:
+        need = {holder: offer.modules_size + INDEX_ROOM, "/boot": offer.boot_size + INITRD_ROOM}
     initrd = facts.boot_files.get(context.target.initrd, 0) if context.target else 0
     # The new initrd lies beside the old one until it is proven.
     need["/boot"] = need.get("/boot", 0) + max(initrd * 5 // 4, 8 * MIB)

@@ -169,6 +169,8 @@ def test_another_kernel_of_the_same_name_is_left_alone() -> None:
         ({"/usr": Space("/usr", 300 * MIB, 99999)}, "fs.full"),
         ({"/boot": Space("/boot", 16 * MIB, 99999)}, "boot.full"),
         ({"/usr": Space("/usr", 9 * GIB, 4000)}, "fs.no-inodes"),
+        ({"/boot": Space("/boot", 50 * MIB, 99999)}, "boot.full"),
+        ({"/boot": Space("/boot", 80 * MIB, 99999)}, ""),
         ({"/": Space("/", 300 * MIB, 4000)}, ""),
     ],
 )
@@ -178,7 +180,29 @@ def test_it_has_to_find_room(spaces: dict[str, Space], id: str) -> None:
     assert ids(run("preflight", found)) == ([id] if id else [])
 
 
+def test_what_is_there_needs_no_room() -> None:
+    there = offer(kernel(V), modules="", boot={}, modules_size=0, boot_size=0, files=0)
+    found = facts(there, kernels=[kernel(V)])
+    found = dataclasses.replace(found, spaces={"/": Space("/", MIB, 99999)})
+    assert ids(run("preflight", found)) == []
+
+
 def test_modules_beside_a_lib_of_its_own_take_room_there() -> None:
     found = facts(offer(kernel(V), modules=f"/lib/modules/{V}"))
     found = dataclasses.replace(found, spaces={"/": Space("/", 300 * MIB, 99999)})
     assert ids(run("preflight", found)) == ["fs.full"]
+
+
+def test_the_first_boot_labels_what_was_placed_in_a_tree_with_selinux() -> None:
+    files = {
+        "/etc/selinux/config": "SELINUX=enforcing\nSELINUXTYPE=targeted\n",
+        "/etc/selinux/targeted/contexts": building.directory("/etc/selinux/targeted/contexts"),
+    }
+    found = plan(facts(OFFER, files=files, is_tree=True))
+    assert "/.autorelabel" in [one.path for one in found.changes if isinstance(one, WriteFile)]
+
+
+def test_a_kernel_of_another_line_decides_names_and_console() -> None:
+    found = plan(facts(offer(XENLINUX), machine={"userland": "i386"}))
+    assert found.context.console == "xvc0"
+    assert found.context.devices.vdevs == {"sda": "hda"}
