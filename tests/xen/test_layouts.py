@@ -47,7 +47,7 @@ def test_unprepared_32_bit_kernel_is_refused_by_xl(space: Path, tmp_path: Path) 
     built = cases.build(I386, space, prepared=False)
     result = lab.boot(built.disk, built.config, tmp_path)
     assert not result.up and result.console == ""
-    assert "no PV" in result.error
+    assert I386.lost in result.error
     assert_picked(result, built)
     proof.leave(82 + OTHERS.index(I386), I386.name, "PV, not prepared", result)
 
