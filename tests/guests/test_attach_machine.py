@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tests.guests import attach_inside, images, job, profiles, roots
 
-pytestmark = pytest.mark.guest
+pytestmark = [pytest.mark.guest, pytest.mark.long]
 
 _TOOLS = ("cryptsetup-bin", "fdisk", "kpartx", "lvm2", "mdadm")
 _HOST = replace(profiles.BOOKWORM_WITH_PYTHON, extra=_TOOLS)
