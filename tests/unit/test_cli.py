@@ -79,7 +79,6 @@ def run(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
         (["rollback", "--emit-config=x"], "--emit-config does not go with `rollback`"),
         (["check", "--output=x"], "--output belongs to `pvprep report`"),
         (["report", "--output=/none/x"], "--output=/none/x: there is no directory /none"),
-        (["report", "--json"], "--json does not go with `report`"),
         (["config", "--dry-run"], "--dry-run does not go with `config`"),
         (["--attach", "loop"], "--attach goes with --image"),
         (["--key-file", "/k"], "--key-file goes with --image"),
