@@ -13,6 +13,7 @@ from .facts import Virt
 from .guest import Guest
 from .journal import HOME
 from .survey import system
+from .synced import private
 
 RECORD = f"{HOME}/boots"
 KEPT = 50
@@ -49,7 +50,7 @@ def record(guest: Guest) -> Optional[dict[str, Any]]:
     lines = [json.dumps(one) for one in [*known, entry][-KEPT:]]
     place = guest.host(RECORD)
     os.makedirs(os.path.dirname(place), 0o700, exist_ok=True)
-    with open(f"{place}.new", "w") as file:
+    with open(f"{place}.new", "w", opener=private) as file:
         file.write("".join(f"{line}\n" for line in lines))
         file.flush()
         os.fsync(file.fileno())

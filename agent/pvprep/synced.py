@@ -1,6 +1,6 @@
 """Files, written so that they are on the disk when the call returns, and never seen half written.
 
-All paths here are outside the guest; backup.py and manifest.py are the only callers.
+All paths here are outside the guest.
 """
 
 from __future__ import annotations
@@ -45,6 +45,11 @@ def create(place: str, content: Iterable[bytes]) -> str:
     finally:
         os.close(fd)
     return value.hexdigest()
+
+
+def private(place: str, flags: int) -> int:
+    """For open(opener=): what it creates only its owner can read."""
+    return os.open(place, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def overwrite(place: str, content: Iterable[bytes]) -> None:

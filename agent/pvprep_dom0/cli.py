@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import stat
 import sys
 import time
 from collections.abc import Sequence
@@ -292,7 +293,10 @@ def _write(data: bytes, place: str) -> None:
         return
     temporary = f"{place}.{os.getpid()}.new"
     try:
-        with open(temporary, "xb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(temporary, flags, 0o666), "wb") as file:
+            if os.path.exists(place):  # before there is anything to read in it
+                os.fchmod(file.fileno(), stat.S_IMODE(os.stat(place).st_mode))
             file.write(data)
         os.replace(temporary, place)
     finally:

@@ -38,6 +38,16 @@ class Host(Protocol):
         """Let time pass."""
 
 
+def _environment() -> dict[str, str]:
+    """Where Xen's programs are, and what steers them; nothing else of the caller's goes to them."""
+    known = ("PATH", "HOME", "LD_LIBRARY_PATH")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in known or name.startswith(("XEN", "LIBXL_"))
+    }
+
+
 class Dom0:
     """The machine that this runs on."""
 
@@ -50,7 +60,7 @@ class Dom0:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=said,
-                    env={**os.environ, "LC_ALL": "C"},
+                    env={**_environment(), "LC_ALL": "C"},
                     timeout=timeout,
                     start_new_session=True,  # an interrupt is for us: we end things in order
                 ).returncode

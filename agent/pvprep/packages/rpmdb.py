@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from ..errors import PvprepError
 from ..guest import Guest
+from ..synced import private
 
 # In the order in which they came: the number grows with each package (rpm's DBINSTANCE).
 _FORMAT = "pvprep|%{DBINSTANCE}|%{NAME}|%{EPOCH}|%{VERSION}-%{RELEASE}|%{ARCH}\n"
@@ -94,7 +95,9 @@ def expect(guest: Guest, files: Sequence[str]) -> None:
                 coming.setdefault(package, []).append(path)
     place = guest.host(INCOMING)
     os.makedirs(os.path.dirname(place), 0o700, exist_ok=True)
-    with open(place, "w", encoding="utf-8", errors="surrogateescape") as file:
+    with open(
+        place, "w", encoding="utf-8", errors="surrogateescape", opener=private
+    ) as file:
         json.dump(coming, file)
         file.flush()
         os.fsync(file.fileno())

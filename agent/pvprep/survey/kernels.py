@@ -14,6 +14,7 @@ from .. import __version__
 from ..facts import InitrdProof, Kernel, KernelProof
 from ..findings import Finding, Level
 from ..guest import Guest
+from ..synced import private
 from .initrd_image import prove_initrd
 from .isolate import Prover, run
 from .kernel_image import prove_kernel
@@ -199,7 +200,7 @@ class _Proofs:
         try:
             os.makedirs(os.path.dirname(MEMORY), mode=0o700, exist_ok=True)
             temporary = f"{MEMORY}.{os.getpid()}"
-            with open(temporary, "w") as out:
+            with open(temporary, "w", opener=private) as out:
                 json.dump(self.known, out)
             os.rename(temporary, MEMORY)
         except OSError:
