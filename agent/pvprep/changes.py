@@ -80,10 +80,29 @@ class InstallPackages:
 
 
 @dataclass(frozen=True)
+class Additions:
+    """What is appended to an initrd, so that no program of the guest has to run.
+
+    modules: to be there, by name, with all that they depend on. files: pairs of a path in the
+    initrd (`conf/modules`) and the content that replaces what is there. flat: modules lie in lib/
+    and init loads them by file, as nash does; else they lie in lib/modules with an index.
+    """
+
+    modules: tuple[str, ...] = ()
+    files: tuple[tuple[str, bytes], ...] = ()
+    flat: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What there is, in a word each."""
+        return (*self.modules, *(path for path, _ in self.files))
+
+
+@dataclass(frozen=True)
 class BuildInitrd:
     """Build the initrd of a kernel beside the old one, prove its content, then swap it in.
 
-    tool: which builder.
+    tool: which builder. adds: what the old one is to be extended by instead of being built anew.
     """
 
     step: str
@@ -91,6 +110,7 @@ class BuildInitrd:
     path: str
     tool: str
     why: tuple[str, ...] = ()
+    adds: Optional[Additions] = None
 
 
 Change = Union[WriteFile, Remove, Move, MakeDir, MakeLink, InstallPackages, BuildInitrd]

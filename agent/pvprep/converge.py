@@ -53,7 +53,8 @@ def prepare(guest: Guest, options: Options, screen: Screen) -> Plan:
     screen.plan(now)
     if now.errors or not now.changes:
         return now
-    namespace.enter(guest)
+    if _runs_programs(now):
+        namespace.enter(guest)
     workers = GuestWorkers(
         guest, screen.line, screen.progress, lambda change, path: _prove(guest, now, change, path)
     )
@@ -139,9 +140,17 @@ def _prove(guest: Guest, now: Plan, change: BuildInitrd, output: str) -> None:
         )
 
 
+def _runs_programs(now: Plan) -> bool:
+    """Whether programs of the guest are needed, in this round or a later one."""
+    if now.context.options.initrd != "append":
+        return True
+    return any(isinstance(change, InstallPackages) for change in now.changes)
+
+
 def _finish(guest: Guest, changes: tuple[Change, ...], screen: Screen) -> None:
+    """Have the guest's hooks for a new initrd run, unless none of its code shall."""
     for change in changes:
-        if isinstance(change, BuildInitrd):
+        if isinstance(change, BuildInitrd) and not change.adds:
             initrds.finish(guest, change.tool, change.version, change.path, screen.line)
 
 

@@ -222,6 +222,8 @@ def headline(change: Change) -> str:
         return f"make directory {change.path}"
     if isinstance(change, MakeLink):
         return f"link {change.path} to {change.target}"
+    if isinstance(change, BuildInitrd) and change.adds:
+        return f"append {', '.join(change.adds.names)} to {change.path}"
     if isinstance(change, BuildInitrd):
         return f"build {change.path} with {change.tool}"
     return "install " + " ".join((*change.names, *change.files)) + " or ".join(change.one_of)

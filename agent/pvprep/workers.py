@@ -9,6 +9,7 @@ from typing import Callable, Optional
 from . import initrds, packages
 from .changes import BuildInitrd, InstallPackages
 from .guest import Guest, Line
+from .initrds import append
 from .survey import system
 
 # Given the part that is done (0 to 1, None: not known) and what is going on.
@@ -51,6 +52,9 @@ class GuestWorkers:
         self.manager.mend()
 
     def build(self, change: BuildInitrd, output: str) -> None:
-        """Build an initrd, and open it before anybody relies on it."""
-        initrds.build(self.guest, change.tool, change.version, output, self.line)
+        """Build an initrd, or extend the old one, and open it before anybody relies on it."""
+        if change.adds:
+            append.build(self.guest, change, change.adds, output)
+        else:
+            initrds.build(self.guest, change.tool, change.version, output, self.line)
         self.prove(change, output)

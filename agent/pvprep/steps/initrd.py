@@ -5,6 +5,9 @@ The initrd was built for the emulated hardware: with MODULES=dep (initramfs-tool
 named in the builder's own configuration, which keeps the next rebuild right too; the initrd is
 built once, after every file it copies has been written, beside the old one; then it is opened, and
 only when the drivers and their place in the load order are proven does it replace the old one.
+
+With --initrd append none of the guest's programs runs: the frontends, and the files that a builder
+would have copied, are put behind the old image as one more archive, and proven in the same way.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from ..draft import Draft
 from ..editors import modules, shellvars
 from ..facts import InitrdProof, Kernel
 from ..findings import Level
+from . import appended
 from .fallback import HOOK_FILES, carrier
 from .step import Step
 
@@ -81,7 +85,37 @@ def plan(context: Context, draft: Draft) -> None:
         how = "loaded first" if _loads_first(context) else "loaded"
         draft.say("initrd.proven", Level.OK, f"{first} inside and {how}", where=path)
         return
-    draft.build(BuildInitrd(NAME, target.version, path, tool, why=tuple(lacks)))
+    if context.options.initrd == "append":
+        _append(context, draft, path, lacks)
+    else:
+        draft.build(BuildInitrd(NAME, target.version, path, tool, why=tuple(lacks)))
+
+
+def _append(context: Context, draft: Draft, path: str, lacks: Sequence[str]) -> None:
+    """Plan to extend the initrd; where that cannot be done, say why."""
+    target = context.target
+    assert target is not None
+    tool = context.facts.initrd_tool
+    proof = context.facts.initrds.get(path, InitrdProof())
+    why = appended.refusal(context, proof) if target.initrd else lacks[0]
+    if not why:
+        inputs, first = _inputs(context, draft), _loads_first(context)
+        adds = appended.additions(context, draft, proof, inputs, first)
+        if adds.names:
+            build = BuildInitrd(NAME, target.version, path, tool, why=tuple(lacks), adds=adds)
+            draft.build(build)
+            return
+        if not list(problems(context, draft, proof)):
+            return  # what changes outside is not in it
+        why = "; ".join(lacks)
+    draft.say(
+        "initrd.not-appendable",
+        Level.ERROR,
+        "nothing can be appended to the initrd that would make it boot PV",
+        evidence=why,
+        where=path,
+        remedy="have the guest's own builder make it: --initrd rebuild",
+    )
 
 
 def path_of(context: Context, kernel: Kernel) -> str:
@@ -144,11 +178,15 @@ def _lacks(context: Context, draft: Draft) -> Iterator[str]:
         return
     known = context.facts.initrds.get(target.initrd, InitrdProof())
     lacks = list(problems(context, draft, known))
-    inputs = draft.rewritten((*INPUTS, *INPUTS_OF.get(context.facts.initrd_tool, ())))
+    inputs = _inputs(context, draft)
     if lacks:
         yield f"{target.initrd} {'; '.join(lacks)}"
     elif inputs:
         yield f"{target.initrd} is older than what it is built from: {', '.join(sorted(inputs))}"
+
+
+def _inputs(context: Context, draft: Draft) -> list[str]:
+    return draft.rewritten((*INPUTS, *INPUTS_OF.get(context.facts.initrd_tool, ())))
 
 
 def problems(context: Context, draft: Draft, proof: InitrdProof) -> Iterator[str]:
@@ -206,6 +244,10 @@ STEP = Step(
     ),
     topics={
         "initrd.no-builder": "An initrd is needed, since the frontends are modules.",
+        "initrd.not-appendable": (
+            "With --initrd append the initrd that is there is extended, which takes one in a form "
+            "that pvprep knows and that the kernel reads on behind."
+        ),
         "initrd.proven": (
             "The initrd was opened: the frontends are in it (or built into the kernel) and are "
             "the first modules that it loads. dracut before 039 loads nothing first: there udev "

@@ -20,13 +20,17 @@ _FIELDS = struct.Struct(">13I")
 
 @dataclass(frozen=True)
 class Member:
-    """A file, directory or link. inode: what hard links to one file have in common."""
+    """A file, directory or link. inode: what hard links to one file have in common.
+
+    mtime: seconds.
+    """
 
     name: str
     mode: int
     links: int
     size: int
     inode: tuple[int, int, int]
+    mtime: int = 0
 
 
 def members(stream: Stream) -> Iterator[Member]:
@@ -47,7 +51,7 @@ def members(stream: Stream) -> Iterator[Member]:
             stream.skip(end - stream.position)
             return
         inode = (fields[0], fields[7], fields[8])
-        yield Member(name, fields[1], fields[4], size, inode)
+        yield Member(name, fields[1], fields[4], size, inode, fields[5])
         if not stream.skip(end - stream.position):
             raise PayloadError(f"the cpio archive is cut off in {name!r}")
 

@@ -14,24 +14,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ..facts import InitrdProof
+from .archives import Walk
 from .isolate import Prover
-from .streams import Part, PayloadError, PlainStream, Stream, open_file
+from .streams import PayloadError, Stream, open_file
 
 FILE_MAX = 64 << 10  # bytes of a file that is kept
 FILES_MAX = 1 << 20  # bytes of all of them
-_ARCHIVES = 64
-_MEMBERS = 500_000
 _MODULES = 50_000
 
 # Configuration that decides what happens before the root file system is there.
 _WANTED = re.compile(
-    r"init|linuxrc|config/[^/]+\.sh|conf/(?:modules|[^/]+\.conf|conf\.d/[^/]+)|scripts/(?:local-top|init-top)/[^/]+"
+    r"init|linuxrc|run_all\.sh|config/[^/]+\.sh|conf/(?:modules|[^/]+\.conf|conf\.d/[^/]+)|scripts/(?:local-top|init-top)/[^/]+"
     r"|etc/(?:modprobe\.d|udev/rules\.d|systemd/network|cmdline\.d|conf\.d|modules-load\.d)/[^/]+"
-    r"|etc/(?:cmdline|fstab|crypttab|mdadm\.conf|mdadm/mdadm\.conf)|cryptroot/crypttab"
-    r"|(?:usr/)?lib/(?:udev/rules\.d/[^/]*pvprep[^/]*|systemd/network/[^/]+\.link"
+    r"|etc/(?:cmdline|fstab|crypttab|modprobe\.conf|lvm/lvm\.conf|mdadm\.conf|mdadm/mdadm\.conf)|cryptroot/crypttab"
+    r"|(?:usr/)?lib/(?:udev/rules\.d/(?:[^/]*pvprep[^/]*|70-persistent-net\.rules)"
+    r"|dracut/hooks/initqueue/finished/devexists-[^/]+|systemd/network/[^/]+\.link"
     r"|modules-load\.d/[^/]+)"
 )
-_ROOT = re.compile(r"^(?:\.?/)+")
 _MODULE = re.compile(r"(?:.*/)?([^/]{1,255})\.ko(?:\.gz|\.xz|\.zst)?")
 _VERSION = re.compile(r"(?:usr/)?lib/modules/([^/]{1,255})(?:/|$)")
 # A module that an init script loads by its name, or by its file.
@@ -46,8 +45,6 @@ _RESUME = re.compile(r"^[ \t]*(?:export[ \t]+)?RESUME=(.*)$", re.M)
 class _Contents:
     """What was found so far."""
 
-    compression: list[str] = field(default_factory=list)
-    members: int = 0
     modules: set[str] = field(default_factory=set)
     versions: dict[str, None] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
@@ -62,15 +59,15 @@ def _read(path: str) -> InitrdProof:
         whole = open_file(path)
     except PayloadError as error:
         return InitrdProof(problem=str(error))
-    contents = _Contents()
+    contents, walk = _Contents(), Walk(whole)
     try:
-        _archives(whole, contents)
+        _take(walk, contents)
         problem = ""
     except (PayloadError, OSError) as error:
         problem = str(error)
     finally:
         os.close(whole.fd)
-    return _proof(contents, problem)
+    return _proof(contents, tuple(walk.compression), problem)
 
 
 # To be called with the path of an initrd; the work is done in a child process. With a problem,
@@ -78,55 +75,11 @@ def _read(path: str) -> InitrdProof:
 prove_initrd: Prover[InitrdProof] = Prover(_read, lambda words: InitrdProof(problem=words))
 
 
-def _archives(whole: Part, contents: _Contents) -> None:
-    """Read archive after archive; zeros may lie between them."""
-    offset = 0
-    while True:
-        gap = PlainStream(Part(whole.fd, offset, whole.end))
-        if not gap.skip_zeros():
-            break
-        if len(contents.compression) >= _ARCHIVES:
-            raise PayloadError(f"it has more than {_ARCHIVES} archives")
-        offset = _archive(Part(whole.fd, offset + gap.position, whole.end), contents)
-    if not contents.compression:
-        raise PayloadError("it holds nothing but zeros")
-
-
-def _archive(part: Part, contents: _Contents) -> int:
-    """Read the archive or compressed stream of archives that begins there; where it ends."""
-    from .cpio import MAGIC
-    from .payload import open_stream, sniff
-
-    head = os.pread(part.fd, 8, part.start)
-    compression = "none" if head[:6] in MAGIC else sniff(head)
-    if not compression:
-        raise PayloadError(
-            f"at byte {part.start} begins {head!r}: neither a cpio archive that the kernel unpacks "
-            "nor a compression that it knows"
-        )
-    contents.compression.append(compression)
-    stream = open_stream(part, compression)
-    try:
-        if compression == "none":
-            _members(stream, contents)
-            return part.start + stream.position
-        while stream.skip_zeros():
-            _members(stream, contents)
-        return part.end
-    except PayloadError as error:
-        raise PayloadError(f"in the {compression} part at byte {part.start}: {error}") from None
-    finally:
-        stream.close()
-
-
-def _members(stream: Stream, contents: _Contents) -> None:
-    from .cpio import members
-
-    for member in members(stream):
-        contents.members += 1
-        if contents.members > _MEMBERS or len(contents.modules) > _MODULES:
-            raise PayloadError(f"more than {_MEMBERS} members or {_MODULES} modules")
-        name = _ROOT.sub("", member.name)
+def _take(walk: Walk, contents: _Contents) -> None:
+    for member, stream in walk:
+        if len(contents.modules) > _MODULES:
+            raise PayloadError(f"more than {_MODULES} modules")
+        name = member.name
         regular = stat.S_ISREG(member.mode)
         # Of hard links, only the last has the content.
         _note(name, regular and (member.size > 0 or member.links > 1), contents)
@@ -164,7 +117,7 @@ def _keep(names: Iterable[str], stream: Stream, size: int, contents: _Contents) 
         contents.files.update(dict.fromkeys(wanted, content))
 
 
-def _proof(contents: _Contents, problem: str) -> InitrdProof:
+def _proof(contents: _Contents, compression: tuple[str, ...], problem: str) -> InitrdProof:
     kind, preload, resume = "", _preload(contents.files), _resume(contents.files)
     if contents.initramfs_tools:
         kind = "initramfs-tools"
@@ -177,7 +130,7 @@ def _proof(contents: _Contents, problem: str) -> InitrdProof:
         resume = _mkinitrd_resume(contents.files)
     return InitrdProof(
         kind=kind,
-        compression=tuple(contents.compression),
+        compression=compression,
         modules=frozenset(contents.modules),
         versions=tuple(contents.versions),
         preload=preload,

@@ -1,0 +1,119 @@
+"""The initrd that something is appended to: what it unpacks to, and where our own archive begins.
+
+It is read in a child process (survey/isolate.py), as it may be damaged, or made to do harm.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from typing import Optional
+
+from ..survey.archives import Walk
+from ..survey.cpio import Member
+from ..survey.isolate import Prover
+from ..survey.streams import PayloadError, Stream, open_file
+from .newc import Item, Tree
+
+# The first member of an archive of ours. A second run replaces that archive: they never pile up.
+MARKER = "pvprep-appended"
+_OWN_MAX = 12 << 20  # bytes; see _ANSWER in survey/isolate.py
+_MODULES_MAX = 1 << 30  # bytes that are written outside the guest
+_PIECE = 1 << 20
+
+
+@dataclass
+class Base:
+    """tree: what it unpacks to without our archive. end: bytes of the file that stay.
+
+    own: the files in our archive, empty where there is none. compression: of what stays, the last
+    one. problem: why it could not be read.
+    """
+
+    tree: Tree = field(default_factory=Tree)
+    end: int = 0
+    own: dict[str, Item] = field(default_factory=dict)
+    compression: str = ""
+    problem: str = ""
+
+
+def read(place: str) -> Base:
+    """Read an initrd (a path of this machine)."""
+    return Prover(_read, lambda words: Base(problem=words))(place)
+
+
+def unpack_modules(place: str, version: str, directory: str) -> str:
+    """Write all that lies in its lib/modules/VERSION into a directory; "" or why not."""
+    prover = Prover(lambda path: _modules(path, version, directory), lambda words: words)
+    return prover(place)
+
+
+def _read(place: str) -> Base:
+    base = Base()
+    try:
+        whole = open_file(place)
+    except PayloadError as error:
+        return Base(problem=str(error))
+    walk = Walk(whole)
+    own: Optional[int] = None  # the number of the stream that is ours
+    old, kept = base.tree, 0
+    try:
+        for member, stream in walk:
+            number = len(walk.starts)
+            if own is not None and number != own:
+                raise PayloadError("something else was appended behind what pvprep appended")
+            if member.name == MARKER and walk.compression[-1] == "none":
+                own = number
+            elif own is None:
+                target = ""
+                if stat.S_ISLNK(member.mode):
+                    target = stream.take(min(member.size, 4096)).decode("utf-8", "surrogateescape")
+                old.note(member.name, member.mode, member.links, target)
+            elif stat.S_ISREG(member.mode):
+                kept += member.size
+                if kept > _OWN_MAX:
+                    raise PayloadError(f"what pvprep appended has more than {_OWN_MAX} bytes")
+                mode = stat.S_IMODE(member.mode)
+                base.own[member.name] = Item(stream.take(member.size), mode, member.mtime)
+    except PayloadError as error:
+        base.problem = str(error)
+    base.end = whole.end if own is None else walk.starts[own - 1]
+    last = len(walk.compression) if own is None else own - 1
+    base.compression = walk.compression[last - 1] if last else ""
+    os.close(whole.fd)
+    return base
+
+
+def _modules(place: str, version: str, directory: str) -> str:
+    pattern = re.compile(rf"(?:usr/)?lib/modules/{re.escape(version)}/(.+)")
+    waiting: dict[tuple[int, int, int], list[str]] = {}  # hard links; only the last has the content
+    total = 0
+    try:
+        for member, stream in Walk(open_file(place)):
+            match = pattern.fullmatch(member.name)
+            if not match or not stat.S_ISREG(member.mode) or ".." in match[1].split("/"):
+                continue
+            total += member.size
+            if total > _MODULES_MAX:
+                return f"its modules have more than {_MODULES_MAX} bytes"
+            to = os.path.join(directory, match[1])
+            os.makedirs(os.path.dirname(to), exist_ok=True)
+            if member.links > 1 and not member.size:
+                waiting.setdefault(member.inode, []).append(to)
+                continue
+            _copy(member, stream, to)
+            for name in waiting.pop(member.inode, ()):
+                os.link(to, name)
+    except (PayloadError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def _copy(member: Member, stream: Stream, to: str) -> None:
+    left = member.size
+    with open(to, "wb") as out:
+        while left and (piece := stream.take(min(left, _PIECE))):
+            out.write(piece)
+            left -= len(piece)
