@@ -4,6 +4,7 @@
 #   make demo    a small Debian guest is made, prepared and shown
 #   make test    everything that tests need is installed, and every check and test run
 #   make test-xen    every guest under a real Xen
+#   make test-long    other guests that boot, and a fault at every call of a conversion
 #   make setup, lint, unit, bench, deb, rpm, clean
 
 SHELL := /bin/sh -e
@@ -19,7 +20,7 @@ RPM := build/pvprep-$(VERSION)-1.noarch.rpm
 SHIPPED := $(wildcard $(shell git ls-files -co --exclude-standard \
     agent packaging setup.cfg pyproject.toml README.md COPYING))
 
-.PHONY: setup lint unit test test-xen demo bench deb rpm clean
+.PHONY: setup lint unit test test-xen test-long demo bench deb rpm clean
 
 setup: build/test.packages $(VENV)/requirements
 
@@ -50,13 +51,17 @@ unit: setup
 # The whole run; pytest has the last word. Two files at a time, the slow ones first
 # (tests/conftest.py).
 test: setup lint
-	@$(VENV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not xen_all"
+	@$(VENV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not xen_all and not long"
 
 # Every guest under Xen, in all ways; writes the table in the README. An hour or two.
 test-xen: setup
 	rm -rf build/xen-results
 	@$(VENV)/bin/pytest -n 2 --dist worksteal -m "xen or xen_all" tests/xen
 	@PYTHONPATH=agent $(VENV)/bin/python -m tests.xen.proof
+
+# What takes too long for every run, but for Xen.
+test-long: setup
+	@PVPREP_EVERY=1 $(VENV)/bin/pytest -n 2 --dist worksteal -m long
 
 deb: $(DEB)
 

@@ -17,10 +17,12 @@ from typing import Any
 
 from .errors import Exit, PvprepError
 from .guest import Guest
+from .moduletree import listing, strangers
 from .synced import FULL, chunks, create, digest, overwrite, remove, swap, sync, sync_directory
 
 ABSENT, FILE, LINK, DIR, OTHER = "absent", "file", "symlink", "directory", "special file"
 
+NAMED = 5  # files beneath a directory that are named where they differ
 # An attribute that this file system, or a container, does not let us have: the comparison
 # afterwards tells whether that mattered.
 NO_XATTR = (errno.ENOTSUP, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.ENODATA)
@@ -31,6 +33,7 @@ class Record:
     """What a path was at one moment. Times are nanoseconds; xattrs are base64.
 
     backup: the name of the file in the transaction's directory that holds the content, if any.
+    inside: what a directory that was put there as a whole has in it, as moduletree.listing().
     """
 
     path: str
@@ -46,6 +49,7 @@ class Record:
     sha256: str = ""
     backup: str = ""
     xattrs: Mapping[str, str] = field(default_factory=dict)
+    inside: Mapping[str, str] = field(default_factory=dict)
 
 
 TEXTS = ("path", "kind", "target", "sha256", "backup")
@@ -59,7 +63,9 @@ def parse(value: Any) -> Record:
         raise ValueError("the name of a backup is a number")
     fields: dict[str, Any] = {name: str(value[name]) for name in TEXTS}
     fields.update((name, int(value[name])) for name in NUMBERS)
-    fields["xattrs"] = {str(name): str(content) for name, content in value["xattrs"].items()}
+    # Manifests of before there was `inside` have none.
+    for name, pairs in (("xattrs", value["xattrs"]), ("inside", value.get("inside", {}))):
+        fields[name] = {str(key): str(content) for key, content in pairs.items()}
     return Record(**fields)
 
 
@@ -99,9 +105,11 @@ def describe(guest: Guest, path: str) -> Record:
     )
 
 
-def look(guest: Guest, path: str) -> Record:
-    """Everything about the path; the content of a file as its hash."""
+def look(guest: Guest, path: str, whole: bool = False) -> Record:
+    """Everything about the path; the content of a file as its hash. whole: a directory's, too."""
     record = describe(guest, path)
+    if record.kind == DIR and whole:
+        return Record(**{**vars(record), "inside": listing(locate(guest, path))})
     if record.kind != FILE:
         return record
     return Record(**{**vars(record), "sha256": digest(chunks(locate(guest, path)))})
@@ -244,6 +252,8 @@ def difference(record: Record, now: Record, edits: bool = False) -> str:
         ("owner", (record.uid, record.gid), (now.uid, now.gid)),
         ("extended attributes", named(record.xattrs, edits), named(now.xattrs, edits)),
     ]
+    if record.inside:
+        pairs += [(name, "", name) for name in strangers(record.inside, now.inside)[:NAMED]]
     if not edits and record.kind in (FILE, LINK):
         pairs.append(("time", record.mtime, now.mtime))
     if not edits and record.kind == FILE and record.nlink > 1:

@@ -99,6 +99,34 @@ class Additions:
 
 
 @dataclass(frozen=True)
+class PlaceKernel:
+    """Put a kernel from outside the guest, with its modules, where nothing of that name is.
+
+    source: as --kernel-from names it. modules: the directory of its modules, "" where that is there
+    already; boot: the files that go to /boot, by path, with their SHA-256. frontends: which modules
+    depmod has to find in the new directory.
+    """
+
+    step: str
+    version: str
+    source: str
+    modules: str
+    boot: Mapping[str, str]
+    frontends: tuple[str, ...] = ()
+    why: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All that comes into being."""
+        return (*([self.modules] if self.modules else []), *self.boot)
+
+    @property
+    def path(self) -> str:
+        """The first of them: the files are gathered in its directory."""
+        return self.paths[0]
+
+
+@dataclass(frozen=True)
 class BuildInitrd:
     """Build the initrd of a kernel beside the old one, prove its content, then swap it in.
 
@@ -113,11 +141,14 @@ class BuildInitrd:
     adds: Optional[Additions] = None
 
 
-Change = Union[WriteFile, Remove, Move, MakeDir, MakeLink, InstallPackages, BuildInitrd]
+Change = Union[
+    WriteFile, Remove, Move, MakeDir, MakeLink, InstallPackages, PlaceKernel, BuildInitrd
+]
 
 
 class Workers(Protocol):
-    """What the journal cannot do with files alone; implemented by packages/ and initrds/."""
+    """What the journal cannot do with files alone; implemented by packages/, outside/ and
+    initrds/."""
 
     def install(self, change: InstallPackages) -> None:
         """Install; raise PvprepError where it fails (some packages may then be half installed)."""
@@ -133,3 +164,7 @@ class Workers(Protocol):
 
     def build(self, change: BuildInitrd, output: str) -> None:
         """Build the initrd at output (a path inside the guest) and prove it; raise if it fails."""
+
+    def gather(self, change: PlaceKernel, directory: str) -> None:
+        """Write the kernel's files into an empty directory of the guest, and prove them: boot/NAME
+        for each file of change.boot, lib/modules/VERSION for the modules; raise if it fails."""

@@ -14,7 +14,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import Optional
 
-from . import initrds, lock, namespace, plan, selinux, survey
+from . import initrds, lock, namespace, outside, plan, selinux, survey
 from .changes import BuildInitrd, Change, InstallPackages
 from .draft import Draft
 from .errors import Exit, Interrupted, PvprepError
@@ -32,10 +32,16 @@ from .workers import GuestWorkers
 ROUNDS = 3
 
 
-def look(guest: Guest, options: Options) -> Plan:
-    """Survey and plan; nothing is changed. What cannot even be read cannot be converted."""
+def look(guest: Guest, options: Options, shelf: Optional[outside.Shelf] = None) -> Plan:
+    """Survey and plan; nothing is changed. What cannot even be read cannot be converted.
+
+    shelf: what options.kernel_from holds, where that has been read already.
+    """
     try:
         facts = survey.take(guest, plan.reads())
+        shelf = shelf or shelf_of(options)
+        if shelf:
+            facts = replace(facts, offers=outside.offers(guest, shelf))
     except PvprepError as error:
         message, hint = error.message, error.hint
         if os.geteuid() != 0:  # Debian's grub.cfg, for one, is for root's eyes only
@@ -45,11 +51,20 @@ def look(guest: Guest, options: Options) -> Plan:
     return plan.make(facts, options)
 
 
+def shelf_of(options: Options) -> Optional[outside.Shelf]:
+    """The kernels that the operator offers; None without any."""
+    if not options.kernel_from:
+        return None
+    outside.check()
+    return outside.read(options.kernel_from)
+
+
 def prepare(guest: Guest, options: Options, screen: Screen) -> Plan:
     """Convert the guest, or say why not; the plan given back is empty where it is ready."""
     journal = Journal(guest)
     refuse_pending(journal)
-    now = look(guest, options)
+    shelf = shelf_of(options)
+    now = look(guest, options, shelf)
     screen.plan(now)
     if now.errors or not now.changes:
         return now
@@ -72,7 +87,7 @@ def prepare(guest: Guest, options: Options, screen: Screen) -> Plan:
                 _finish(guest, now.changes, screen)
                 # A package file given by hand is installed now; asked for again it would loop.
                 options = replace(options, kernel_packages=())
-                before, now = now, look(guest, options)
+                before, now = now, look(guest, options, shelf)
                 refuse_useless(before, now)
                 if now.errors or not now.changes:
                     break

@@ -1,44 +1,55 @@
-"""Where the config goes: stdout, or whole to a file; half a config is worse than none."""
+"""Where the config and the bundle for a report go: stdout, or whole to a file.
+
+Half a config is worse than none.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
 import sys
 
 from .errors import Exit, PvprepError, UsageError
 
 
-def check(place: str) -> None:
-    """Refuse a place that the config cannot go to, before anything changes."""
+def check(place: str, option: str = "--emit-config") -> None:
+    """Refuse a place that cannot be written to, before anything changes."""
     place = _real(place)
     directory = os.path.dirname(place) or "."
     if os.path.isdir(place):
-        raise UsageError(f"--emit-config={place}: that is a directory")
+        raise UsageError(f"{option}={place}: that is a directory")
     if not os.path.isdir(directory):
-        raise UsageError(f"--emit-config={place}: there is no directory {directory}")
+        raise UsageError(f"{option}={place}: there is no directory {directory}")
     if not os.access(directory if _is_plain(place) else place, os.W_OK):
-        raise UsageError(f"--emit-config={place}: it cannot be written")
+        raise UsageError(f"{option}={place}: it cannot be written")
 
 
-def deliver(data: bytes, place: str) -> None:
-    """To stdout for `-`, else to this file, pipe or device."""
+def deliver(
+    data: bytes,
+    place: str,
+    what: str = "the config",
+    hint: str = "the guest is prepared; `pvprep config` writes the config",
+    private: bool = False,
+) -> None:
+    """To stdout for `-`, else to this file, pipe or device. private: a file is its owner's alone;
+    else one that is replaced keeps its mode and owner. hint: what to do where it fails."""
     if place == "-":
         if sys.stdout is None:
-            raise PvprepError("stdout is closed, so the config goes nowhere", status=Exit.NOT_READY)
+            raise PvprepError(f"stdout is closed, so {what} goes nowhere", status=Exit.NOT_READY)
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
     place = _real(place)
     try:
         if _is_plain(place):
-            _replace(place, data)
+            _replace(place, data, private)
         else:
             with open(place, "wb") as file:
                 file.write(data)
     except OSError as error:
         raise PvprepError(
-            f"the config cannot be written to {place}: {error.strerror}",
-            "the guest is prepared; `pvprep config` writes the config",
+            f"{what} cannot be written to {place}: {error.strerror}",
+            hint,
             Exit.NOT_READY,
         ) from error
 
@@ -53,11 +64,14 @@ def _is_plain(place: str) -> bool:
     return os.path.isfile(place) or not os.path.lexists(place)
 
 
-def _replace(place: str, data: bytes) -> None:
+def _replace(place: str, data: bytes, private: bool) -> None:
+    """Nobody else can open it before it is whole and has its mode."""
     temporary = f"{place}.{os.getpid()}.tmp"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with open(temporary, "xb") as file:
+        with open(os.open(temporary, flags, 0o600), "wb") as file:
             file.write(data)
+            _dress(file.fileno(), place, private)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, place)
@@ -65,3 +79,19 @@ def _replace(place: str, data: bytes) -> None:
         if os.path.lexists(temporary):
             os.unlink(temporary)
         raise
+
+
+def _dress(descriptor: int, place: str, private: bool) -> None:
+    """Mode and owner as the file has that it replaces, or as any new file's."""
+    if private:
+        return
+    try:
+        before = os.stat(place)
+    except FileNotFoundError:
+        umask = os.umask(0o077)
+        os.umask(umask)
+        os.fchmod(descriptor, 0o666 & ~umask)
+        return
+    if os.geteuid() == 0:
+        os.fchown(descriptor, before.st_uid, before.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(before.st_mode))

@@ -79,6 +79,21 @@ class DeviceMap:
         vdevs = {name: name if name in kept else next(free) for name in dict.fromkeys(names)}
         return cls(vdevs, dict(aliases or {}), _uuids(disks))
 
+    def given(self, disk: str, by_name: Mapping[str, str]) -> Optional[str]:
+        """What an operator gave for a disk: under its vdev, its own name, or as one of xvda ...
+
+        Whether the guest's kernel is of the XenLinux line, which calls them hda ..., nobody outside
+        needs to know.
+        """
+        vdev = self.vdevs[disk]
+        names = (vdev, disk, "xvd" + vdev[2:] if vdev.startswith("hd") else vdev)
+        return next((by_name[name] for name in names if name in by_name), None)
+
+    def known(self) -> set[str]:
+        """Every name that `given` looks for."""
+        hds = {"xvd" + vdev[2:] for vdev in self.vdevs.values() if vdev.startswith("hd")}
+        return {*self.vdevs, *self.vdevs.values(), *hds}
+
     def translate(self, path: str) -> Optional[str]:
         """The PV name of a device, as a path; None for what is no disk or not one of the map's.
 

@@ -18,6 +18,7 @@ from .changes import (
     MakeDir,
     MakeLink,
     Move,
+    PlaceKernel,
     Remove,
     WriteFile,
 )
@@ -118,6 +119,10 @@ class Draft:
         """Install packages, after every file is written that their scripts look at."""
         self._others.append(change)
 
+    def place(self, change: PlaceKernel) -> None:
+        """Put a kernel there, before its initrd is built."""
+        self._others.append(change)
+
     def build(self, change: BuildInitrd) -> None:
         """Build an initrd, after every file is written that goes into it."""
         self._others.append(change)
@@ -151,6 +156,12 @@ class Draft:
         """The initrds to be built."""
         return [change for change in self._others if isinstance(change, BuildInitrd)]
 
+    @property
+    def placed(self) -> list[str]:
+        """The files in /boot that come from outside."""
+        changes = [change for change in self._others if isinstance(change, PlaceKernel)]
+        return [path for change in changes for path in change.boot]
+
     def rewritten(self, prefixes: Iterable[str]) -> list[str]:
         """Files below these paths that will change, come or go."""
         starts = tuple(prefixes)
@@ -165,11 +176,12 @@ class Draft:
         late = {self._resolved(path) for path in self._late}
         writes = {path: self._write(path) for path in self._pending}
         others = self._others
-        heavy = (InstallPackages, BuildInitrd)
+        heavy = (InstallPackages, PlaceKernel, BuildInitrd)
         return (
             *(write for path, write in writes.items() if path not in late),
             *(change for change in others if not isinstance(change, heavy)),
             *(change for change in others if isinstance(change, InstallPackages)),
+            *(change for change in others if isinstance(change, PlaceKernel)),
             *(change for change in others if isinstance(change, BuildInitrd)),
             *(write for path, write in writes.items() if path in late),
         )

@@ -87,13 +87,18 @@ class Partition:
 
 @dataclass(frozen=True)
 class Disk:
-    """A whole disk under its kernel name (`sda`, `nvme0n1`, `cciss/c0d0`), in guest order."""
+    """A whole disk under its kernel name (`sda`, `nvme0n1`, `cciss/c0d0`), in guest order.
+
+    image: the file or device that holds it on this machine, for a guest that is off; format: how.
+    """
 
     name: str
     size: int = 0
     table: str = ""  # "dos", "gpt" or ""
     partitions: tuple[Partition, ...] = ()
     model: str = ""
+    image: str = ""
+    format: str = "raw"
 
 
 @dataclass(frozen=True)
@@ -203,6 +208,7 @@ class KernelProof:
     """What a kernel image itself says. Source: Linux Documentation/arch/x86/boot.rst, elfnote.h.
 
     pv, pvh: it has the notes that the domain builder asks for. bits: 32 or 64, the ELF inside.
+    no_pae: a 32-bit kernel for PV without PAE, which no 64-bit Xen runs.
     compression: of the payload: gzip bzip2 lzma xz lzo lz4 zstd or none.
     problem: why nothing could be proven (then pv and pvh say nothing).
     """
@@ -214,6 +220,7 @@ class KernelProof:
     version: str = ""  # the version string in the bzImage header
     guest_os: str = ""
     xen_version: str = ""
+    no_pae: bool = False
     problem: str = ""
 
 
@@ -239,7 +246,11 @@ class InitrdProof:
 
 @dataclass(frozen=True)
 class Kernel:
-    """An installed kernel: image, configuration, modules."""
+    """An installed kernel: image, configuration, modules.
+
+    builtin: kernels before 2.6.33 have no modules.builtin; of those, the frontends that the
+    configuration says y to. Names with `_` for `-`.
+    """
 
     version: str
     image: str
@@ -248,14 +259,53 @@ class Kernel:
     config: Mapping[str, str] = field(default_factory=dict)  # CONFIG_XEN* and friends: y, m or n
     config_path: str = ""
     config_lines: Mapping[str, int] = field(default_factory=dict)  # where each stands in it
-    builtin: frozenset[str] = frozenset()  # modules.builtin, names with `_`
+    builtin: frozenset[str] = frozenset()
     modules: frozenset[str] = frozenset()  # the frontends that lie under /lib/modules
     package: str = ""
 
     @property
     def xenlinux(self) -> bool:
         """A kernel of the XenLinux line (2.6.18 ...): other device names, other drivers."""
+        if not self.config:  # the drivers have these names in no other kernel
+            return "xenblk" in self.modules and "xen_blkfront" not in self.modules
         return any(self.config.get(key) == "y" for key in ("X86_XEN", "X86_64_XEN"))
+
+    @property
+    def frontends(self) -> tuple[str, str]:
+        """Its block and its network frontend, by the names that these modules have, with `_`.
+
+        A XenLinux kernel that was built with the names of today has those.
+        """
+        today = ("xen_blkfront", "xen_netfront")
+        if self.xenlinux and self.modules.isdisjoint(today):
+            return "xenblk", "xennet"
+        return today
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A kernel that lies outside and can be put into the guest (--kernel-from).
+
+    kernel: as it will be inside, without an initrd. source: what was named. modules: its directory
+    in the guest; boot: each of its files in /boot by its path in the guest, with its SHA-256. Both
+    with all links resolved, and only what is not there yet; both are empty where all of it is.
+    clash: what in the guest is of the same name and differs. The sizes are what it takes up on a
+    disk; files counts names below modules.
+    """
+
+    kernel: Kernel
+    source: str
+    modules: str = ""
+    boot: Mapping[str, str] = field(default_factory=dict)
+    clash: str = ""
+    modules_size: int = 0
+    boot_size: int = 0
+    files: int = 0
+
+    @property
+    def there(self) -> bool:
+        """Whether the guest has it already."""
+        return not (self.modules or self.boot or self.clash)
 
 
 @dataclass(frozen=True)
@@ -282,7 +332,8 @@ class Facts:
     boot_files: sizes of what lies in /boot and of the links in /, by path as written.
     aliases: names below /dev/disk/by-id and by-path -> kernel name. stale: boot loader
     configuration that a mounted /boot hides from the system but not from pygrub.
-    findings: what a survey itself has to say (package manager in trouble ...).
+    findings: what a survey itself has to say (package manager in trouble ...). offers: kernels from
+    outside, newest last.
     """
 
     distro: Distro
@@ -307,6 +358,7 @@ class Facts:
     has_proc: bool = True
     has_sys: bool = True
     xenstore: Optional[Xenstore] = None  # None where there is none to be asked
+    offers: tuple[Offer, ...] = ()
     grub_blind: str = ""  # why grub-mkconfig would fail to find the disk of /; asked for if it runs
 
     def file(self, path: str) -> Optional[File]:

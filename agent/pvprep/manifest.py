@@ -79,10 +79,14 @@ class Done:
 
 @dataclass(frozen=True)
 class Undo:
-    """A change about to be undone: the times its parents shall have, and what people must know."""
+    """A change about to be undone: the times its parents shall have, and what people must know.
+
+    keep: what lies at a path of the change and is somebody else's.
+    """
 
     times: Mapping[str, tuple[int, int]]
     notes: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
 
 
 class Manifest:
@@ -227,7 +231,7 @@ def _done(value: Any) -> Done:
 
 def _undo(value: Any) -> Undo:
     times = {str(path): (int(pair[0]), int(pair[1])) for path, pair in value["times"].items()}
-    return Undo(times, _texts(value["notes"]))
+    return Undo(times, _texts(value["notes"]), _texts(value.get("keep", ())))
 
 
 def _texts(value: Any) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ def _volume(
             return None
         assert mount is not None
         inside = _join(mount.target, path)
-        if any(build.path == inside for build in draft.builds):
+        if inside in draft.placed or any(build.path == inside for build in draft.builds):
             return 1
         return facts.boot_files.get(inside)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Optional
 
+from . import redact
 from .changes import (
     BuildInitrd,
     Change,
@@ -17,6 +18,7 @@ from .changes import (
     MakeDir,
     MakeLink,
     Move,
+    PlaceKernel,
     Remove,
     WriteFile,
 )
@@ -45,7 +47,8 @@ RUNS_AS = {
 class Screen:
     """Lines for a person: with colours and live progress on a terminal, plain elsewhere.
 
-    All of it, and what the programs that were run said, goes to a log as well.
+    All of it, and what the programs that were run said, goes to a log as well. People pass both on:
+    secrets are taken out.
     """
 
     def __init__(self, out: Optional[IO[str]] = None) -> None:
@@ -62,8 +65,9 @@ class Screen:
         try:
             os.makedirs(LOGS, 0o750, exist_ok=True)
             name = f"{time.strftime('%Y%m%dT%H%M%S')}-{verb}-{os.getpid()}.log"
-            place = os.path.join(LOGS, name)
-            self._log = open(place, "a", errors="surrogateescape")  # noqa: SIM115
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(os.path.join(LOGS, name), flags, 0o600)
+            self._log = open(descriptor, "a", errors="surrogateescape")  # noqa: SIM115
         except OSError:
             self._log = None
 
@@ -71,19 +75,20 @@ class Screen:
         """For the log alone."""
         if self._log:
             try:
-                self._log.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+                self._log.write(f"{time.strftime('%H:%M:%S')} {redact.line(text)}\n")
                 self._log.flush()
             except OSError:
                 self._log = None  # a full disk must not stop what is under way
 
     def say(self, text: str = "") -> None:
         """A line for the person and the log."""
-        for line in text.split("\n"):
+        for line in redact.text(text).split("\n"):
             self.log(line)
             self._put(f"{WIPE if self.live else ''}{printable(line)}\n")
 
     def line(self, text: str) -> None:
         """A line that a program said: for the log, and for a moment on a terminal."""
+        text = redact.line(text)
         self.log(f"  | {text}")
         self._draw(text)
 
@@ -102,7 +107,7 @@ class Screen:
         yield
         took = time.monotonic() - start
         self.log(f"done in {took:.1f} s")
-        if isinstance(change, (BuildInitrd, InstallPackages)):
+        if isinstance(change, (BuildInitrd, InstallPackages, PlaceKernel)):
             self.say(row("done", change.step, headline(change), f"{took:.1f} s", self.live))
 
     def head(self, facts: Facts) -> None:
@@ -148,6 +153,11 @@ class Screen:
             self.say("Nothing was changed." if plan.changes else "Nothing to do.")
         elif plan.changes:
             self.say(f"Not ready: {len(plan.changes)} changes to make; `pvprep` makes them.")
+        elif verb == "prepare" and plan.context.facts.is_tree:
+            self.say(
+                "Ready for PV. Undo with `pvprep rollback` on the same --image or --root. Next: in "
+                "dom0 `xl create` the config (`pvprep config`, on the same, writes it)."
+            )
         elif verb == "prepare":
             self.say(
                 "Ready for PV. Undo with `pvprep rollback`. Next: shut this guest down, and in "
@@ -192,6 +202,9 @@ def identity(facts: Facts) -> str:
     """`Debian 12 (bookworm), amd64, HVM guest of Xen 4.17, root /dev/sda1 on ext4`."""
     machine = facts.machine
     runs = RUNS_AS[machine.virt].format(machine.hypervisor or "an unknown hypervisor")
+    images = [disk.image for disk in facts.disks if disk.image]
+    if images:
+        runs = f"off, on {' and '.join(images)}"
     words = [facts.distro.name or "unknown system", machine.userland, runs]
     root = facts.mount("/")
     if root:
@@ -224,6 +237,8 @@ def headline(change: Change) -> str:
         return f"link {change.path} to {change.target}"
     if isinstance(change, BuildInitrd) and change.adds:
         return f"append {', '.join(change.adds.names)} to {change.path}"
+    if isinstance(change, PlaceKernel):
+        return f"take kernel {change.version} from {change.source}: {', '.join(change.paths)}"
     if isinstance(change, BuildInitrd):
         return f"build {change.path} with {change.tool}"
     return "install " + " ".join((*change.names, *change.files)) + " or ".join(change.one_of)
@@ -237,13 +252,18 @@ def diffs(plan: Plan) -> Iterator[str]:
         if not isinstance(change, WriteFile):
             yield f"# {headline(change)}"
             continue
-        old, new = _lines(change.expect or b""), _lines(change.content)
+        old, new = _lines(change.path, change.expect or b""), _lines(change.path, change.content)
         before = "/dev/null" if change.expect is None else f"a{change.path}"
         yield from difflib.unified_diff(old, new, before, f"b{change.path}", lineterm="")
+        if old == new:
+            yield f"# {headline(change)} (where it has secrets, which are not shown)"
 
 
-def _lines(content: bytes) -> list[str]:
-    text = content.decode("utf-8", "surrogateescape")
+def _lines(path: str, content: bytes) -> list[str]:
+    kept = redact.file(path, content)
+    if kept is None:
+        return ["(not shown: it may have secrets)"]
+    text = kept.decode("utf-8", "surrogateescape")
     missing = text and not text.endswith("\n")
     found = text.split("\n")
     return found[:-1] + ([f"{found[-1]}  (no newline at the end)"] if missing else [])

@@ -1,4 +1,5 @@
-"""The JSON that --json prints: version 1. Keys are only ever added.
+"""The JSON that --json prints: version 1. Keys are only ever added. But for the config, which has
+to be true to the letter, secrets are taken out of its texts.
 
     version   1
     ready     true when nothing is to be done and nothing is in the way
@@ -16,6 +17,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from . import redact
 from .errors import PvprepError
 from .plan import Plan
 from .pygrub import Pick
@@ -26,7 +28,7 @@ def document(plan: Plan, ready: bool, config: str) -> str:
     """The whole document, for one plan."""
     facts = plan.context.facts
     root = facts.mount("/")
-    return dumps(
+    said = redact.data(
         {
             "version": 1,
             "ready": ready,
@@ -50,15 +52,15 @@ def document(plan: Plan, ready: bool, config: str) -> str:
                 for change in plan.changes
             ],
             "pygrub": _pick(plan),
-            "config": config or None,
         }
     )
+    return dumps({**said, "config": config or None})
 
 
 def failure(error: PvprepError) -> str:
     """The whole document, where there is nothing but an error."""
     said = {"message": error.message, "hint": error.hint, "status": int(error.status)}
-    return dumps({"version": 1, "ready": False, "error": said})
+    return dumps({"version": 1, "ready": False, "error": redact.data(said)})
 
 
 def dumps(value: Any) -> str:

@@ -16,8 +16,8 @@ def restore(guest: Guest, paths: Sequence[str], line: Line) -> None:
     """
     if not paths or not guest.running or not guest.exists(ENFORCE):
         return
-    # -i: what is gone again needs no label.
-    done = guest.run(["restorecon", "-i", *paths], line=line)
+    # -R: a kernel's modules are new as a whole. -i: what is gone again needs no label.
+    done = guest.run(["restorecon", "-R", "-i", *paths], line=line)
     if done.status:
         raise PvprepError(
             f"new files could not be labelled: restorecon: status {done.status}",

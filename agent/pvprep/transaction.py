@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable
 from typing import Union
 
+from . import placing
 from .backup import (
     ABSENT,
     DIR,
@@ -32,6 +33,7 @@ from .changes import (
     MakeDir,
     MakeLink,
     Move,
+    PlaceKernel,
     Remove,
     Workers,
     WriteFile,
@@ -51,6 +53,7 @@ MADE_FOR = {
     MakeDir: (DIR, ABSENT),
     MakeLink: (ABSENT,),
     InstallPackages: (FILE, LINK, DIR, ABSENT, OTHER),
+    PlaceKernel: (ABSENT,),
     BuildInitrd: (FILE, ABSENT),
 }
 
@@ -130,7 +133,9 @@ class Transaction:
             _expect(change, before[0])
         made: list[str] = []
         if not isinstance(change, (InstallPackages, Remove)):
-            made = self._missing(change.to if isinstance(change, Move) else change.path)
+            targets = change.paths if isinstance(change, PlaceKernel) else (change.path,)
+            for path in (change.to,) if isinstance(change, Move) else targets:
+                made += [above for above in self._missing(path) if above not in made]
         if isinstance(change, MakeDir):
             if before[0].kind == ABSENT:
                 made.append(change.path)
@@ -154,7 +159,7 @@ class Transaction:
         if isinstance(change, InstallPackages):
             paths = [self._guest.resolve(path, follow=False) for path in change.touches]
             return list(dict.fromkeys(paths))
-        return [change.path]
+        return list(change.paths) if isinstance(change, PlaceKernel) else [change.path]
 
     def _free(self, path: str) -> Record:
         record = describe(self._guest, path)
@@ -219,6 +224,8 @@ class Transaction:
             write(self._guest, entry.before[0], change.content, change.mode, entry.temp)
         elif isinstance(change, InstallPackages):
             workers.install(change)
+        elif isinstance(change, PlaceKernel):
+            placing.put(self._guest, change, entry.temp, workers)
         elif isinstance(change, BuildInitrd):
             self._build(change, entry, workers)
         elif not isinstance(change, MakeDir):
@@ -250,7 +257,8 @@ class Transaction:
 
     def _done(self, entry: Entry, workers: Workers) -> Done:
         """What is there now. Scripts of packages do not sync what they rewrite: we do."""
-        after = [look(self._guest, record.path) for record in entry.before]
+        whole = entry.kind == PlaceKernel.__name__
+        after = [look(self._guest, record.path, whole) for record in entry.before]
         after += [look(self._guest, path) for path in entry.made]
         new: list[str] = []
         changed: list[str] = []
@@ -291,4 +299,6 @@ def _paths(change: Change) -> str:
     """What a change is about, for an error."""
     if isinstance(change, InstallPackages):
         return f"packages {' '.join((*change.names, *change.files))}"
+    if isinstance(change, PlaceKernel):
+        return " or ".join(change.paths)
     return f"{change.path} or {change.to}" if isinstance(change, Move) else change.path

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
+from . import placing
 from .backup import ABSENT, DIR, FILE, Record, describe, difference, locate, look, restore, save
 from .changes import Workers
 from .errors import Exit, PvprepError
 from .guest import Guest
 from .manifest import Entry, Manifest, State, Undo
+from .moduletree import strangers
 from .synced import in_words, remove, sync_directory
 
 
@@ -89,7 +91,7 @@ def differences(
     found = []
     for path, record in records.items():
         try:
-            found.append((path, difference(record, look(guest, path), edits)))
+            found.append((path, difference(record, look(guest, path, bool(record.inside)), edits)))
         except (PvprepError, OSError) as error:
             found.append((path, str(error)))
     return found
@@ -121,9 +123,15 @@ def _intend(guest: Guest, manifest: Manifest, entry: Entry, workers: Workers) ->
     notes: list[str] = []
     if entry.kind == "InstallPackages":
         notes += done.lasting if done else lasting(entry.installed, workers.installed())
+    keep: tuple[str, ...] = ()
+    if entry.kind == "PlaceKernel" and not done:
+        paths = [record.path for record in entry.before]
+        if placing.is_theirs(guest, paths, entry.temp):
+            keep = (entry.path,)
+            notes.append(f"{entry.path} came from somebody else meanwhile, and was left")
     if done and "committed" not in manifest.marks:
         notes += _keep_edits(guest, manifest, entry, done.after)
-    return Undo(times, tuple(notes))
+    return Undo(times, tuple(notes), keep)
 
 
 def _keep_edits(
@@ -132,26 +140,35 @@ def _keep_edits(
     """Keep what people wrote between the kill and the recovery: it is about to be replaced."""
     notes = []
     for old, new in zip(entry.before, after):
-        now = look(guest, old.path)
+        now = look(guest, old.path, bool(new.inside))
+        paths = []
         if now.kind == FILE and now.sha256 not in (old.sha256, new.sha256) and not entry.to:
+            paths.append(old.path)
+        if now.kind == DIR and new.inside:
+            found = (f"{old.path}/{name}" for name in strangers(new.inside, now.inside))
+            paths += [path for path in found if describe(guest, path).kind == FILE]
+        for path in paths:
             taken = [int(name) for name in os.listdir(manifest.store) if name.isdigit()]
             name = str(max(taken, default=0) + 1)
-            save(guest, old.path, manifest.store, name)
+            save(guest, path, manifest.store, name)
             kept = os.path.join(manifest.store, name)
-            notes.append(f"{old.path} had been edited since; that version is kept as {kept}")
+            notes.append(f"{path} had been edited since; that version is kept as {kept}")
     return notes
 
 
 def _undo(guest: Guest, manifest: Manifest, entry: Entry, workers: Workers) -> None:
+    keep = manifest.undo[entry.number].keep
     if entry.kind == "InstallPackages":
         _purge(manifest, entry, workers)
+    if entry.kind == "PlaceKernel":
+        placing.take_away(guest, entry.path, entry.temp, entry.path in keep)
     for parent in entry.parents:
         if describe(guest, parent.path).kind == ABSENT:  # a package took it along
             restore(guest, parent, manifest.store, entry.temp)
     if entry.to:
         _move_back(guest, entry)
     else:
-        for record in reversed(entry.before):
+        for record in (one for one in reversed(entry.before) if one.path not in keep):
             restore(guest, record, manifest.store, entry.temp)
     for path in reversed(entry.made):
         try:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Callable, Optional
 
-from . import initrds, packages
-from .changes import BuildInitrd, InstallPackages
+from . import initrds, outside, packages
+from .changes import BuildInitrd, InstallPackages, PlaceKernel
 from .guest import Guest, Line
 from .initrds import append
 from .survey import system
@@ -58,3 +58,7 @@ class GuestWorkers:
         else:
             initrds.build(self.guest, change.tool, change.version, output, self.line)
         self.prove(change, output)
+
+    def gather(self, change: PlaceKernel, directory: str) -> None:
+        """Copy a kernel's files from outside, and index its modules."""
+        outside.gather(self.guest, change, directory, self.line)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import pvprep.cli
+import pvprep.arguments
 import pvprep.explain
 import pvprep_dom0.cli
 import pvprep_dom0.findings
@@ -35,7 +35,7 @@ class Program:
 
 PROGRAMS = {
     "pvprep": Program(
-        "pvprep", pvprep.cli.parser(), pvprep.cli.VERBS, pvprep.explain.topics()
+        "pvprep", pvprep.arguments.parser(), pvprep.arguments.VERBS, pvprep.explain.topics()
     ),
     "pvprep-dom0": Program(
         "pvprep-dom0", pvprep_dom0.cli.parser(), pvprep_dom0.cli.VERBS,

@@ -14,7 +14,7 @@ import textwrap
 import time
 from collections.abc import Iterable, Iterator
 
-from pvprep import __version__, cli
+from pvprep import __version__, arguments
 from pvprep.steps import (
     STEPS,
     bootloader_bls,
@@ -32,6 +32,7 @@ SYNOPSIS = (
     "`pvprep` `config` [_options_]",
     "`pvprep` `rollback` [`--dry-run`] [`--verify`] [`--root` _DIR_]",
     "`pvprep` `recover` [`--root` _DIR_]",
+    "`pvprep` `report` [`--output` _FILE_] [_options_]",
 )
 
 DESCRIPTION = """
@@ -48,6 +49,12 @@ back every byte and every attribute, and refuses, naming the file, where somebod
 Data (a config, JSON, the texts of `status` and `explain`) goes to standard output, all else to
 standard error. Unless the exit status is 0, standard output stays empty; only `--json` always
 gives its document.
+
+`report` writes one archive for a bug report: what was found, the plan, its diffs, the files that
+the steps read, the journal's manifests (not its backups) and the logs. Passwords, keys and hashes
+are taken out of it, as they are out of the log and what is shown; UUIDs, MAC addresses and host
+names stay. Files that may hold a secret in any form (cron tables, rc.local) are named only. Read
+it before you pass it on.
 
 Removing the package undoes nothing: the files that pvprep wrote are part of the guest, which needs
 them to boot. A purge removes the logs, and leaves `/var/lib/pvprep` alone as well: without it
@@ -87,6 +94,7 @@ EXAMPLES = (
         "pvprep --to-xenstore",
     ),
     ("Ask what a finding means, and what to do:", "pvprep explain kernel.pvhvm-only"),
+    ("Put together what a bug report needs:", "pvprep report --output pvprep-report.tar.gz"),
     ("Put everything back, and have it proven:", "pvprep rollback --verify"),
     (
         "Prepare a guest that is switched off, mounted at /mnt. Nobody can ask its hardware there:",
@@ -209,13 +217,13 @@ def section(title: str, lines: Iterable[str]) -> Iterator[str]:
 
 def page() -> Iterator[str]:
     """The page, line by line."""
-    parser = cli.parser()
+    parser = arguments.parser()
     yield from header("pvprep", __version__)
     yield from section("NAME", ["pvprep \\- prepare a Xen HVM guest to boot paravirtualised"])
     yield from section("SYNOPSIS", parted(SYNOPSIS))
     about = str(parser.description)
     yield from section("DESCRIPTION", paragraphs(f"{about}\n\n{DESCRIPTION}"))
-    verbs = ((f"`{v}`", sentence(t)) for v, t in cli.VERBS.items() if t != argparse.SUPPRESS)
+    verbs = ((f"`{v}`", sentence(t)) for v, t in arguments.VERBS.items() if t != argparse.SUPPRESS)
     yield from section("VERBS", all_tagged(verbs))
     yield from section("OPTIONS", options(parser))
     yield from section("EXIT STATUS", exit_statuses(parser))

@@ -76,6 +76,8 @@ BOOKWORM_DRACUT = replace(BOOKWORM, initrd="dracut")
 BOOKWORM_SYSVINIT = replace(BOOKWORM, init="sysvinit")
 BOOKWORM_NETWORKD = replace(BOOKWORM, network="networkd")
 
+# Made for the long runs alone, or with another kernel for the others.
+SELDOM = (BULLSEYE, TRIXIE, BOOKWORM_DRACUT, BOOKWORM_SYSVINIT, BOOKWORM_NETWORKD)
 ALL = (
     BULLSEYE,
     BOOKWORM,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.guests import chroot, hostapt, images, job, profiles, roots
@@ -58,8 +59,14 @@ def test_machine_that_hangs_is_reported_with_console_and_screen(tmp_path: Path) 
     assert (tmp_path / "screen.png").read_bytes().startswith(b"\x89PNG")
 
 
+def _marked(profile: Profile) -> Any:
+    """What no other test of every run builds takes a minute for itself."""
+    marks = [pytest.mark.long] if profile in profiles.SELDOM else []
+    return pytest.param(profile, marks=marks, id=repr(profile))
+
+
 @pytest.mark.roots
-@pytest.mark.parametrize("profile", profiles.ALL, ids=repr)
+@pytest.mark.parametrize("profile", [_marked(profile) for profile in profiles.ALL])
 def test_profile_has_what_it_names(profile: Profile) -> None:
     with tarfile.open(roots.build_profile(profile)) as tar:
         names = {name[2:] for name in tar.getnames()}
@@ -104,6 +111,7 @@ def test_apt_works_in_a_tree_and_leaves_no_trace_of_this_machine(space: Path) ->
 
 
 @pytest.mark.guest
+@pytest.mark.long
 def test_bookworm_boots_fully_virtualised_and_runs_a_job(space: Path, tmp_path: Path) -> None:
     root, disk = space / "root", space / "disk.img"
     roots.unpack(roots.build_profile(profiles.BOOKWORM), root)

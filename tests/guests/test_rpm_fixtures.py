@@ -148,6 +148,7 @@ def test_menus(space: Path) -> None:
 
 
 @pytest.mark.guest
+@pytest.mark.long
 def test_it_boots_fully_virtualised_from_its_boot_loader_entry(space: Path, tmp_path: Path) -> None:
     root, disk = _unpacked(rpmprofiles.EL9_PV, space), space / "disk.img"
     job.mask_timers(root)

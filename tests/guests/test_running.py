@@ -39,6 +39,7 @@ cat /etc/fstab >/job/fstab
 
 
 @pytest.mark.guest
+@pytest.mark.long
 def test_running_guest_is_prepared_boots_as_hvm_again_and_is_rolled_back(
     space: Path, tmp_path: Path
 ) -> None:

@@ -34,9 +34,10 @@ def bookworm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tree(bookworm: Path, tmp_path: Path) -> Path:
+def tree(bookworm: Path, tmp_path: Path) -> Iterator[Path]:
     """Debian 12 without a kernel, to be changed."""
-    return trees.copy(bookworm, tmp_path / "tree")
+    with trees.layer(bookworm, tmp_path / "memory") as tree:
+        yield tree
 
 
 @pytest.fixture

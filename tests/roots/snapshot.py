@@ -52,6 +52,11 @@ def take(root: Path) -> Snapshot:
     }
 
 
+def entry(root: Path, path: str) -> Entry:
+    """One name in the tree; its twins are not looked for."""
+    return _entry(f"{root}{path}", os.lstat(f"{root}{path}"), [], path)
+
+
 def differences(before: Snapshot, after: Snapshot, but: Collection[str] = ()) -> list[str]:
     """Every name that differs and in what. but: names left out with all that is below them."""
     found = []

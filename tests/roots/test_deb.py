@@ -12,7 +12,7 @@ import pytest
 from tests.guests import chroot, debs, roots
 from tests.roots import deb
 
-from pvprep import __version__, cli, explain
+from pvprep import __version__, arguments, explain
 
 pytestmark = pytest.mark.roots
 
@@ -91,10 +91,10 @@ def test_the_manual_names_all_that_there_is(content: Path) -> None:
     # Wide enough that nothing is wrapped.
     page = content / "usr/share/man/man8/pvprep.8.gz"
     text = said("man", "-l", page, MANWIDTH="1000")
-    options = [name for action in cli.parser()._actions for name in action.option_strings]
+    options = [name for action in arguments.parser()._actions for name in action.option_strings]
     tags = {line.strip().split("  ")[0].split("[")[0] for line in text.split("\n")}
     words = {word.strip(",") for tag in tags for word in tag.split(" ")}
-    verbs = [verb for verb in cli.VERBS if verb != "record-boot"]
+    verbs = [verb for verb in arguments.VERBS if verb != "record-boot"]
     assert {*options, *verbs, *explain.topics()} <= words
 
 

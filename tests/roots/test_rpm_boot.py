@@ -47,7 +47,9 @@ class Story:
     left: list[str]
 
 
-@pytest.fixture(scope="module", params=GUESTS)
+@pytest.fixture(
+    scope="module", params=["el9", "el8", pytest.param("menu", marks=pytest.mark.long)]
+)
 def story(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Story]:

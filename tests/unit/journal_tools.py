@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional
 
-from pvprep.changes import BuildInitrd, InstallPackages
+from pvprep.changes import BuildInitrd, InstallPackages, PlaceKernel
 from pvprep.errors import PvprepError
 
 JOURNAL = "/var/lib/pvprep"
@@ -148,6 +148,22 @@ class FakeWorkers:
         self._fail("build")
         os.write(fd, b"initrd")
         os.close(fd)
+
+    def gather(self, change: PlaceKernel, directory: str) -> None:
+        """A file for each that goes to /boot, and modules with a link and an index."""
+        os.mkdir(f"{self.root}{directory}/boot", 0o755)
+        for path in change.boot:
+            self._write(f"{directory}/boot/{os.path.basename(path)}", path.encode())
+        if change.modules:
+            modules = directory
+            for name in ("lib", "modules", change.version, "kernel"):
+                modules = f"{modules}/{name}"
+                os.mkdir(f"{self.root}{modules}", 0o755)
+            modules = os.path.dirname(modules)
+            self._write(f"{modules}/kernel/a.ko", b"module")
+            self._write(f"{modules}/modules.dep", b"index")
+            os.symlink("a.ko", f"{self.root}{modules}/kernel/b.ko")
+        self._fail("gather")
 
     def _hook(self) -> None:
         kernels = sorted(os.listdir(f"{self.root}/boot"))

@@ -77,7 +77,19 @@ def run(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
         (["check", "--verify"], "--verify belongs to `pvprep rollback`"),
         (["check", "--emit-config"], "--emit-config does not go with `check`"),
         (["rollback", "--emit-config=x"], "--emit-config does not go with `rollback`"),
+        (["check", "--output=x"], "--output belongs to `pvprep report`"),
+        (["report", "--output=/none/x"], "--output=/none/x: there is no directory /none"),
+        (["report", "--json"], "--json does not go with `report`"),
         (["config", "--dry-run"], "--dry-run does not go with `config`"),
+        (["--attach", "loop"], "--attach goes with --image"),
+        (["--key-file", "/k"], "--key-file goes with --image"),
+        (["--image", "/dev/null", "--root", "/tmp"], "--root and --image are two ways"),
+        (["--image", "/tmp"], "--image /tmp: no such file or device"),
+        (["--image", "/none/disk"], "--image /none/disk: no such file or device"),
+        (["detach", "--image", "/dev/null"], "--image does not go with `detach`"),
+        (["check", "--image", "/dev/null", "--backup-to", "copy"], "--backup-to goes with `prep"),
+        (["--image", "/dev/null", "--to-xenstore"], "--to-xenstore is for a guest that runs"),
+        (["--kernel-from", "/none"], "--kernel-from /none: no such directory or package"),
         (["recover", "--dry-run"], "--dry-run does not go with `recover`"),
         (["--emit-config="], "--emit-config= wants a file"),
         (["--emit-config=/none/x"], "there is no directory /none"),
@@ -151,14 +163,15 @@ def test_the_options_are_what_was_asked_for(
         capfd, "--device-names", "xvd", "--kernel-package", str(package), "--type", "pvh",
         "--bootloader", "pvgrub", "--name", "a", "--bridge", "b", "--memory", "1", "--maxmem", "2",
         "--vcpus", "3", "--disk-backend", "/dev/vg/a=b", "--disk-backend", "sdb=/dev/vg/b",
-        "--mac", MAC.upper(), "--format", "libvirt", "--xen", "4.17.3",
+        "--mac", MAC.upper(), "--format", "libvirt", "--xen", "4.17.3", "--kernel-from", "host",
+        "--initrd", "append",
     )  # fmt: skip
     options = looked["options"]
     assert vars(options) == {
         "device_names": "xvd", "kernel_packages": (str(package),), "type": "pvh",
         "bootloader": "pvgrub", "name": "a", "bridge": "b", "memory_mib": 1, "maxmem_mib": 2,
         "vcpus": 3, "disk_backends": {"xvda": "/dev/vg/a=b", "sdb": "/dev/vg/b"}, "macs": (MAC,),
-        "form": "libvirt", "xen": (4, 17),
+        "form": "libvirt", "xen": (4, 17), "kernel_from": "host", "initrd": "append",
     }  # fmt: skip
 
 

@@ -54,7 +54,11 @@ def test_it_takes_the_entry_point_and_both_frontends(
 
 def test_xenlinux_has_other_frontends() -> None:
     assert can_boot(XENLINUX, "pv")
-    assert list(missing_frontends(kernel(config={"X86_64_XEN": "y"}))) == ["xenblk", "xennet"]
+    bare = kernel(config={"X86_64_XEN": "y"}, modules=frozenset())
+    assert list(missing_frontends(bare)) == ["xenblk", "xennet"]
+    assert can_boot(kernel(config={"X86_64_XEN": "y"}), "pv"), "or those of today, if it has them"
+    assert kernel(config={}, modules=frozenset({"xenblk"})).xenlinux, "without a configuration"
+    assert not kernel(config={}).xenlinux
     assert list(missing_frontends(kernel(modules=frozenset()))) == ["xen_blkfront", "xen_netfront"]
 
 

@@ -225,3 +225,17 @@ def test_any_path_is_answered(path: str) -> None:
 def test_numbers_of_virtual_disks(number: int, name: str) -> None:
     """As xen-vbd-interface(7) encodes them; its own examples are among these."""
     assert vdev_of(number) == name
+
+
+@pytest.mark.parametrize("name", ["hda", "sda", "xvda"])
+def test_what_is_given_for_a_disk_by_any_of_its_names(name: str) -> None:
+    devices = DeviceMap.make([Disk("sda"), Disk("sdb")], "hd")
+    assert devices.given("sda", {name: "/dev/vg/a"}) == "/dev/vg/a"
+    assert devices.given("sdb", {name: "/dev/vg/a"}) is None
+    assert name in devices.known()
+
+
+def test_the_name_under_pv_goes_first() -> None:
+    devices = DeviceMap.make([Disk("sda"), Disk("xvda")])
+    assert devices.given("sda", {"sda": "1", "xvdb": "2"}) == "2"
+    assert "hda" not in devices.known()

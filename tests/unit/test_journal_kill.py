@@ -20,6 +20,7 @@ from pvprep.changes import (
     MakeDir,
     MakeLink,
     Move,
+    PlaceKernel,
     Remove,
     WriteFile,
 )
@@ -38,11 +39,16 @@ FIRST: list[Change] = [
     MakeDir("s", "/lib/tls", mode=0o700),
     WriteFile("s", "/lib/tls.disabled/i686/libc.so", b"other", b"elf"),
 ]
+PLACED = PlaceKernel(
+    "s", "3", "/source", "/lib/modules/3", {"/boot/vmlinuz-3": "", "/boot/config-3": ""}
+)
 SECOND: list[Change] = [
     InstallPackages("s", ("linux-2",), touches=("/boot/grub/grub.cfg", "/vmlinuz", "/boot/x")),
     WriteFile("s", "/etc/fstab", b"UUID=1 /\n", b"/dev/xvda1 /\n"),
     BuildInitrd("s", "2", "/boot/initrd-2", "fake"),
     BuildInitrd("s", "1", "/boot/initrd-1", "fake"),
+    PLACED,
+    PlaceKernel("s", "4", "/source", "", {"/boot/vmlinuz-4": ""}),
     MakeLink("s", "/initrd", "boot/initrd-2"),
     Remove("s", "/etc/mtab"),
 ]
@@ -192,7 +198,7 @@ def test_killed_while_recovering_again_and_again(world: World, changes: list[Cha
 def test_killed_while_recovering_at_every_call(world: World) -> None:
     def fail() -> None:
         with pytest.raises(PvprepError, match="absent"):
-            world.run([*FIRST, SECOND[0], SECOND[3], Move("s", "/absent", "/x")])
+            world.run([*FIRST, SECOND[0], SECOND[3], PLACED, Move("s", "/absent", "/x")])
 
     def prepare() -> None:
         world.build()
@@ -241,7 +247,7 @@ def test_any_call_fails_and_the_caller_undoes(world: World, failure: BaseExcepti
         failed = False
         with calls(before):
             try:
-                for change in [*FIRST, SECOND[0], SECOND[3]]:
+                for change in [*FIRST, SECOND[0], SECOND[3], PLACED]:
                     transaction.apply(change, world.workers)
                 transaction.commit()
             except (PvprepError, KeyboardInterrupt):
@@ -253,7 +259,7 @@ def test_any_call_fails_and_the_caller_undoes(world: World, failure: BaseExcepti
     assert at > 100
 
 
-def test_what_is_on_the_disk_when(world: World) -> None:
+def test_what_is_on_the_disk_when(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """For a power cut: nothing in the guest changes ahead of its intent, nor takes its place
     before its content is synced, nor is called done before its directory is."""
     world.build()
@@ -266,6 +272,8 @@ def test_what_is_on_the_disk_when(world: World) -> None:
 
     def before(name: str, args: tuple[Any, ...]) -> None:
         nonlocal swapped
+        if isinstance(args[0], str) and not args[0].startswith("/"):
+            return  # removed with the directory that it is in
         if name == "fsync":
             dirty.discard(name_of(args[0]))
             names.discard(name_of(args[0]))
@@ -287,12 +295,19 @@ def test_what_is_on_the_disk_when(world: World) -> None:
             place = args[0] if name != "symlink" else args[1]
             assert not any(place.endswith("/manifest") for place in dirty)
             names.discard(place)
+            if name == "rmdir":
+                names.difference_update([one for one in names if one.startswith(f"{place}/")])
             if "/var/lib/pvprep" not in place:
                 names.add(os.path.dirname(place))
         elif name == "open" and not args[0].endswith(("/manifest", "/lock", "/reserve")):
             assert not any(place.endswith("/manifest") for place in dirty)
             names.add(os.path.dirname(args[0]))
 
+    def sync_all(place: str) -> None:
+        for what in (dirty, names):
+            what -= {one for one in what if one == place or one.startswith(f"{place}/")}
+
+    monkeypatch.setattr("pvprep.placing.sync_all", sync_all)
     # What a package manager does not sync is its own affair, but for the files that we put back.
     theirs = {f"{world.root}/boot/linux-2", str(world.base)}
     with calls(before):

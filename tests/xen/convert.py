@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ from pvprep.pygrub import Refusal
 
 TOP = Path(__file__).resolve().parents[2]
 MEMORY_MIB = 384
+# What only dom0, or a guest that runs, can tell.
+_OF_DOM0 = (
+    *("--disk-backend", BACKEND, "--memory", str(MEMORY_MIB), "--vcpus", "1", "--mac", MAC),
+)
 
 
 @dataclass(frozen=True)
@@ -43,13 +48,24 @@ def emit(root: Path, config: Path, *options: str, verb: str = "prepare") -> None
 
     Raises CalledProcessError if pvprep refuses.
     """
-    machine = ["--memory", str(MEMORY_MIB), "--vcpus", "1", "--mac", MAC]
-    run(root, verb, f"--emit-config={config}", "--disk-backend", BACKEND, *machine, *options)
+    run(root, verb, f"--emit-config={config}", *_OF_DOM0, *options)
+
+
+def emit_image(disk: Path, config: Path, *options: str) -> Promise:
+    """Prepare the guest on a disk that is off, write the config; gives what pygrub is to take."""
+    pvprep("--image", disk, f"--emit-config={config}", *_OF_DOM0, *options)
+    pick = json.loads(pvprep("check", "--image", disk, "--json", *options))["pygrub"]
+    return Promise(pick["kernel"], pick["initrd"], pick["args"])
 
 
 def run(root: Path, *words: str, status: int = 0) -> str:
     """Run this checkout's pvprep on the tree; gives its stdout. Raises where it ends otherwise."""
-    argv: list[Any] = ["/usr/bin/python3", "-m", "pvprep", "--root", root, *words]
+    return pvprep("--root", root, *words, status=status)
+
+
+def pvprep(*words: Any, status: int = 0) -> str:
+    """Run this checkout's pvprep; gives its stdout. Raises where it ends otherwise."""
+    argv: list[Any] = ["/usr/bin/python3", "-m", "pvprep", *words]
     env = {**os.environ, "PYTHONPATH": str(TOP / "agent")}
     done = subprocess.run(argv, env=env, stdout=subprocess.PIPE, text=True)
     if done.returncode != status:

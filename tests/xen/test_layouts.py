@@ -52,7 +52,7 @@ def test_unprepared_32_bit_kernel_is_refused_by_xl(space: Path, tmp_path: Path) 
     proof.leave(82 + OTHERS.index(I386), I386.name, "PV, not prepared", result)
 
 
-@pytest.mark.xen
+@pytest.mark.xen_all
 def test_stale_menu_on_the_first_partition_is_what_pygrub_takes(
     space: Path, tmp_path: Path
 ) -> None:

@@ -127,9 +127,10 @@ def _hvm_disks(context: Context) -> Iterator[Vbd]:
 
 
 def _vbd(context: Context, vdev: str, disk: Disk, backend: BlockBackend | None) -> Vbd:
-    given = context.options.disk_backends
-    target = given.get(context.devices.vdevs[disk.name], given.get(disk.name))
-    here = backends.served(backend) if backend else backends.Served(None)
+    target = context.devices.given(disk.name, context.options.disk_backends)
+    here = backends.Served(disk.image or None, disk.format)
+    if backend:
+        here = backends.served(backend)
     if target is not None:
         here = backends.Served(target)
     return Vbd(
@@ -163,6 +164,8 @@ def _boot(context: Context, pick: Pick | None) -> Boot:
 def _source(context: Context) -> str:
     facts = context.facts
     where = "a tree that does not run" if facts.is_tree else "the guest as it ran"
+    if any(disk.image for disk in facts.disks):
+        where = "its disks while it was off"
     if facts.xenstore and not facts.xenstore.problem:
         where += ", what dom0 wrote into xenstore"
     return f"{facts.distro.name or 'a guest'}, {where}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from . import fields
 from .edited import Edited, Translate
 from .fields import entries as entries
@@ -16,3 +19,15 @@ def rename_devices(text: str, translate: Translate) -> Edited:
         return fields.options(field, translate) if number == 4 else field
 
     return fields.edit(text, change)
+
+
+def is_cd(entry: Sequence[str]) -> bool:
+    """Whether a line, cut into fields, mounts a CD drive, which is no disk whatever it is called.
+
+    By its file systems, or by its mount point where they are `auto`.
+    """
+    target, fstype = (*entry[1:3], "", "")[:2]
+    types = set(fstype.split(","))
+    return not types.isdisjoint(("iso9660", "udf")) or bool(
+        "auto" in types and re.search(r"/(?:cd|dvd)[^/]*$", target)
+    )

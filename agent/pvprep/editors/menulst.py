@@ -152,6 +152,31 @@ def without_hypervisor(text: str, only: Callable[[str], bool]) -> Edited:
     return rewrite(text, change)
 
 
+def name_initrd(text: str, index: int, initrd: str) -> Edited:
+    """Have stanza `index` load this initrd, a file's name, from where it loads one, or its kernel.
+
+    A stanza that somebody wrote by hand may name one that he built by hand.
+    """
+    commands = stanzas(text)[index].commands
+    named = next((found for found in commands if found[1] == "initrd"), None)
+    number, _, value = named or next(found for found in commands if found[1] == "kernel")
+    path = next(word for word in value.split() if not word.startswith("--"))
+    new = path[: path.rfind("/") + 1] + initrd
+    if named is None:
+        body = cut(lines(text)[number - 1])[0]
+        return insert(text, number, [body[: len(body) - len(body.lstrip())] + f"initrd {new}"])
+    if new == path:
+        return Edited(text)
+    at = 0
+
+    def change(body: str) -> Change:
+        nonlocal at
+        at += 1
+        return (body.replace(path, new, 1), [(path, new)]) if at == number else (body, ())
+
+    return rewrite(text, change)
+
+
 def insert_stanza(text: str, body: str) -> Edited:
     """Put a stanza, lines of text, before all others."""
     at = next((stanza.line - 1 for stanza in stanzas(text)), len(lines(text)))

@@ -41,17 +41,17 @@ def rename_prefixes(text: str, disks: Mapping[str, str], comment: str = "#") -> 
 
 
 def mentions(text: str, names: Collection[str], comment: str = "#") -> list[tuple[int, str]]:
-    """The lines, by number, that name one of these disks or a partition of it, /dev/ or not."""
+    """Lines, by number, that name one of these disks or a partition of it, /dev/ or not: the name.
+
+    Not the line: such files have commands, and these passwords.
+    """
     if not names:
         return []
     either = "|".join(re.escape(name) for name in names)
-    word = re.compile(rf"(?<![\w-])(?:{either})(?:p?[0-9]+)?(?!\w)")
+    word = re.compile(rf"(?:/dev/|(?<![\w-]))(?:{either})(?:p?[0-9]+)?(?!\w)")
     bodies = (cut(line)[0] for line in lines(text))
-    return [
-        (number, body.strip())
-        for number, body in enumerate(bodies, 1)
-        if not is_comment(body, comment) and word.search(body)
-    ]
+    found = ((number, body, word.search(body)) for number, body in enumerate(bodies, 1))
+    return [(number, at[0]) for number, body, at in found if at and not is_comment(body, comment)]
 
 
 def _prefix(disk: str) -> str:

@@ -11,11 +11,16 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from ..errors import UsageError
+from ..facts import Disk
 from ..guest import Guest
 from . import formats, record
 from .request import HOW, Request
+
+# As QEMU calls a format, and as Xen does (xl-disk-configuration(5)).
+_OF_XEN = {"raw": "raw", "qcow2": "qcow2", "vpc": "vhd"}
 
 __all__ = ("HOW", "Request", "attached", "detach")
 
@@ -37,12 +42,21 @@ def attached(request: Request, say: Callable[[str], None]) -> Iterator[Guest]:
     way = "by_guestfs" if _how(request) == "guestfs" else "by_kernel"
     attach = importlib.import_module(f"{__name__}.{way}").attached
     with attach(request, say) as guest:
+        if guest.layout:
+            disks = map(_sourced, guest.layout.disks, request.disks)
+            guest.layout = replace(guest.layout, disks=tuple(disks))
         yield guest
 
 
 def detach(say: Callable[[str], None]) -> int:
     """Take away what runs that were killed have left; 0, also where there was nothing."""
     return record.clean(say)
+
+
+def _sourced(disk: Disk, path: str) -> Disk:
+    """With the file or device that dom0 can serve it from; Xen knows no VMDK, VHDX, VDI."""
+    form = _OF_XEN.get(formats.of(path)) if os.path.isfile(path) else "raw"
+    return replace(disk, image=path, format=form) if form else disk
 
 
 def _how(request: Request) -> str:

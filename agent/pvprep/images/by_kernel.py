@@ -36,8 +36,8 @@ def attached(request: Request, say: Say) -> Iterator[Guest]:
                 raise refusal(f"{one.path} is given twice", "give each disk once")
         record = Record()
         exits.callback(record.close)
-        place = exits.enter_context(mounting.apart())
-        session = _Session(request, say, record, place, exits)
+        apart = exits.enter_context(mounting.apart())
+        session = _Session(request, say, record, apart.place, exits)
         session.disks(held)
         session.find()
         failed = True
@@ -46,6 +46,8 @@ def attached(request: Request, say: Say) -> Iterator[Guest]:
             yield Guest(session.root, layout=session.layout())
             failed = False
         finally:
+            # What ran in the guest may have had a namespace of its own, and mounts in it.
+            apart.enter()
             session.end(failed)
 
 

@@ -25,12 +25,27 @@ _READ_ONLY = {
 _WRITING = {"xfs": "nouuid"}
 
 
-@contextmanager
-def apart() -> Iterator[str]:
-    """A mount namespace of this process alone; gives an empty directory in memory there.
+class Apart:
+    """A mount namespace of this process alone; place: an empty directory in memory there."""
 
-    What the host unmounts meanwhile goes here as well (slave), or we would keep it busy. Afterwards
-    this process is back where it was.
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self._namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+
+    def enter(self) -> None:
+        """Be in it, and in none that was made since: what was mounted there goes."""
+        _set(self._namespace)
+
+    def close(self) -> None:
+        """It goes when this process leaves it."""
+        os.close(self._namespace)
+
+
+@contextmanager
+def apart() -> Iterator[Apart]:
+    """A mount namespace to work in; afterwards this process is back where it was.
+
+    What the host unmounts meanwhile goes here as well (slave), or we would keep it busy.
     """
     before = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     root = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -42,7 +57,11 @@ def apart() -> Iterator[str]:
             mount(
                 "tmpfs", DIRECTORY, "tmpfs", _SAFE, "mode=711"
             )  # apt fetches as a user of its own
-            yield DIRECTORY
+            own = Apart(DIRECTORY)
+            try:
+                yield own
+            finally:
+                own.close()
         finally:
             _back(before, root, here)
     finally:
@@ -96,9 +115,13 @@ def known(fstype: str, uuid: str) -> bool:
 
 def _back(before: int, root: int, here: int) -> None:
     """setns(2) puts root and working directory to the namespace's own."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(before, _CLONE_NEWNS):
-        raise PvprepError(f"no way back from the namespace: {os.strerror(ctypes.get_errno())}")
+    _set(before)
     os.fchdir(root)
     os.chroot(".")
     os.fchdir(here)
+
+
+def _set(namespace: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(namespace, _CLONE_NEWNS):
+        raise PvprepError(f"no way back from the namespace: {os.strerror(ctypes.get_errno())}")

@@ -137,6 +137,7 @@ class _Names:
     def __init__(self, layout: Layout, files: Mapping[str, str], all_nodes: Sequence[Node]) -> None:
         self._nodes = all_nodes
         naming = storage.named(layout, storage.disks_named(files))
+        self._were = storage.renamed(files)
         pairs = zip(layout.disks, naming.disks)
         self._parts = {
             new.name: old.name
@@ -165,9 +166,17 @@ class _Names:
         mapped = re.fullmatch(r"/dev/mapper/(.+)", device)
         if mapped and mapped[1] in self._crypt:
             return self._container(self._crypt[mapped[1]])
-        part = self._parts.get(device[len("/dev/") :])
+        part = self._parts.get(self._as_it_was(device))
         return next((node for node in self._nodes if part and node.parts == (part,)
                      and node.kind in ("part", "disk")), None)  # fmt: skip
+
+    def _as_it_was(self, device: str) -> str:
+        """The kernel name of a partition, as it was before a conversion gave it another."""
+        named = storage.NAMED.fullmatch(device)
+        if not named or named[1] not in self._were:
+            return device[len("/dev/") :]
+        old = self._were[named[1]]
+        return storage.partition_name(old, int(named[2])) if named[2] else old
 
     def _tagged(self, tag: str, value: str) -> Optional[Node]:
         def has(node: Node) -> bool:

@@ -11,24 +11,47 @@ from collections.abc import Iterable
 
 from ..facts import Distro
 
-# (os-release ID, user space) -> names in order; "" stands for any derivative of Debian.
+# (os-release ID, user space) -> names by the first version that has them, newest first; "" stands
+# for any derivative of Debian. What has no version is newer than all of them.
 # The plain kernel goes first: the others lack drivers of emulated hardware, and the guest shall
 # still boot as HVM. Ubuntu's -kvm kernel has no XEN_PV; Debian's i386 kernels lost it in 5.10.
-_KERNELS: dict[tuple[str, str], tuple[str, ...]] = {
-    ("debian", "amd64"): ("linux-image-amd64", "linux-image-cloud-amd64"),
-    ("debian", "i386"): ("linux-image-amd64", "linux-image-amd64:amd64"),
-    ("ubuntu", "amd64"): ("linux-image-virtual", "linux-image-generic"),
-    ("", "amd64"): ("linux-image-amd64", "linux-image-generic"),
-    ("", "i386"): ("linux-image-amd64", "linux-image-amd64:amd64"),
+_Rows = tuple[tuple[tuple[int, ...], tuple[str, ...]], ...]
+_DEBIAN: dict[tuple[str, str], _Rows] = {
+    ("debian", "amd64"): (
+        ((7,), ("linux-image-amd64", "linux-image-cloud-amd64")),
+        ((6,), ("linux-image-2.6-amd64",)),
+        ((4,), ("linux-image-2.6-xen-amd64",)),
+    ),
+    # Up to 8 the 64-bit kernel was packaged as i386, too.
+    ("debian", "i386"): (
+        ((9,), ("linux-image-amd64", "linux-image-amd64:amd64")),
+        ((7,), ("linux-image-amd64", "linux-image-686-pae")),
+        ((6,), ("linux-image-2.6-amd64", "linux-image-2.6-686-bigmem")),
+        ((4,), ("linux-image-2.6-xen-686",)),
+    ),
+    ("ubuntu", "amd64"): (
+        ((8, 10), ("linux-image-virtual", "linux-image-generic")),
+        ((7,), ("linux-image-xen",)),
+    ),
+    # -generic was not PAE before 12.10.
+    ("ubuntu", "i386"): (
+        ((12, 10), ("linux-image-virtual", "linux-image-generic")),
+        ((8, 10), ("linux-image-virtual", "linux-image-generic-pae", "linux-image-server")),
+        ((7,), ("linux-image-xen",)),
+    ),
+    ("", "amd64"): (((0,), ("linux-image-amd64", "linux-image-generic")),),
+    ("", "i386"): (((0,), ("linux-image-amd64", "linux-image-amd64:amd64")),),
 }
 
 # os-release ID, or the family for all others -> names by the first version that has them, newest
 # first. None: the distribution's own repositories have no kernel with XEN_PV since then.
-_BY_VERSION: dict[str, tuple[tuple[tuple[int, ...], tuple[str, ...]], ...]] = {
+_BY_VERSION: dict[str, _Rows] = {
     "fedora": (((9,), ("kernel",)), ((6,), ("kernel-xen",))),
     "redhat": (((8,), ()), ((6,), ("kernel",)), ((5,), ("kernel-xen",)), ((4,), ("kernel-xenU",))),
     "amzn": (),
-    "suse": (((12, 2), ("kernel-default",)), ((10,), ("kernel-xen",))),
+    # SLES 10's 32-bit kernel-xen is not PAE, which Xen since 4.0 does not run.
+    "suse": (((12, 2), ("kernel-default",)), ((11,), ("kernel-xen",)),
+             ((10,), ("kernel-xenpae", "kernel-xen"))),
     "opensuse": (((15,), ("kernel-default",)), ((10,), ("kernel-xen",))),
     "opensuse-leap": (((42, 2), ("kernel-default",)), ((42,), ("kernel-xen",)),
                       ((15,), ("kernel-default",))),
@@ -49,8 +72,10 @@ def kernel_candidates(
     userland: Debian's name of the architecture. repositories: ids of the enabled ones, where a
     kernel depends on them. Empty where pvprep knows none.
     """
+    version = tuple(int(number) for number in re.findall(r"\d+", distro.version))
     if distro.family == "debian":
-        return _KERNELS.get((distro.id, userland)) or _KERNELS.get(("", userland), ())
+        rows = _DEBIAN.get((distro.id, userland)) or _DEBIAN.get(("", userland), ())
+        return _since(rows, version or (999,))
     ids = list(repositories)
     names = [
         name
@@ -59,8 +84,11 @@ def kernel_candidates(
         for name in packages
     ]
     rows = _BY_VERSION.get(distro.id) or _BY_VERSION.get(distro.family, ())
-    version = tuple(int(number) for number in re.findall(r"\d+", distro.version))
-    return (*names, *next((found for since, found in rows if version >= since), ()))
+    return (*names, *_since(rows, version))
+
+
+def _since(rows: _Rows, version: tuple[int, ...]) -> tuple[str, ...]:
+    return next((found for since, found in rows if version >= since), ())
 
 
 def enabled_repositories(text: str) -> list[str]:
@@ -74,7 +102,15 @@ def enabled_repositories(text: str) -> list[str]:
     return found
 
 
-def foreign_architectures(userland: str) -> tuple[str, ...]:
-    """Architectures that dpkg may have to be taught before a name of the table can be installed."""
-    names = [name for (_, arch), all_ in _KERNELS.items() if arch == userland for name in all_]
-    return tuple(sorted({name.split(":")[1] for name in names if ":" in name}))
+def foreign_architectures(userland: str, names: Iterable[str] = ()) -> tuple[str, ...]:
+    """Architectures that dpkg has to be taught before one of the names can be installed.
+
+    Without names: before any of the table's can.
+    """
+    of_table = (
+        name
+        for (_, arch), rows in _DEBIAN.items() if arch == userland
+        for _, all_ in rows
+        for name in all_
+    )  # fmt: skip
+    return tuple(sorted({name.split(":")[1] for name in names or of_table if ":" in name}))

@@ -47,11 +47,17 @@ def plan(context: Context, draft: Draft) -> None:
         return
     menu = first_of(draft, GRUB_CFG)
     if given is not None:
-        menu = menu or grub2.make_menu(NAME, draft)
+        menu = menu or grub2.make_menu(NAME, draft, GRUB_CFG[1])
+    elif draft.placed and not menu and not old and isinstance(predict(draft), Refusal):
+        # Nobody generates a menu for a kernel from outside.
+        debian = context.facts.distro.family == "debian"
+        menu = grub2.make_menu(NAME, draft, GRUB_CFG[0] if debian else GRUB_CFG[1])
     if menu:
         grub2.edit_menu(NAME, context, draft, target, menu, given)
     if menu == GRUB_CFG[1] and context.options.bootloader == "pvgrub":
         draft.link(NAME, GRUB_CFG[0], "../grub2/grub.cfg", "pvgrub looks there, not in grub2")
+    if not (menu or old):
+        old = legacy.make_menu(NAME, context, draft, target)
     if old:
         legacy.edit_menu(NAME, context, draft, target, old)
     judge(context, draft)
@@ -156,6 +162,7 @@ STEP = Step(
         bls.CMDLINE,
         bls.PLUGIN,
         legacy.SYSCONFIG,
+        legacy.LILO,
     ),
     topics={
         "bootloader.pygrub-refuses": (

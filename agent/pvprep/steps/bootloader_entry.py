@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..context import Context
+from ..context import XENLINUX_CONSOLE, Context
 from ..draft import Draft
 from ..editors import grubcfg, kernelargs, menulst
 from ..facts import Kernel
@@ -26,9 +26,14 @@ def first_of(draft: Draft, paths: Sequence[str]) -> str:
     return next((path for path in paths if draft.file(path)), "")
 
 
-def consoles(context: Context) -> tuple[str, str]:
-    """What the arguments have to end in: the login is on `xl console`, tty0 stays for HVM."""
-    return "console=tty0", f"console={context.console}"
+def consoles(context: Context) -> tuple[str, ...]:
+    """What the arguments have to end in: the login is on `xl console`, tty0 stays for HVM.
+
+    A XenLinux kernel makes its console tty1, unless it is told otherwise (xencons_early_setup in
+    its drivers/xen/console/console.c; Red Hat's and SUSE's were changed to be xvc0 by themselves).
+    """
+    told = ("xencons=xvc",) if context.console == XENLINUX_CONSOLE else ()
+    return (*told, "console=tty0", f"console={context.console}")
 
 
 def harmful(token: str) -> bool:

@@ -23,7 +23,6 @@ from ..pygrub import Pick, Refusal
 from . import bootloader_bls as bls
 from .bootloader_bls import DEFAULTS
 from .bootloader_entry import (
-    GRUB_CFG,
     arguments,
     complete,
     consoles,
@@ -102,7 +101,7 @@ def settings(name: str, context: Context, draft: Draft, given: Optional[str]) ->
             if key == ALL_KERNELS and path == holder:
                 more = wanted
             elif value and any(arg.startswith("console=") for arg in kernelargs.tokens(value)):
-                more = consoles(context)[1:]  # it comes behind: hvc0 must stay the last
+                more = consoles(context)[-1:]  # it comes behind: hvc0 must stay the last
             _setting(name, context, draft, path, key, more)
     if given is not None:
         bls.switch_off(name, draft)
@@ -228,8 +227,7 @@ def _entry(target: Kernel, kernel: str, args: str, initrd: str) -> str:
     )
 
 
-def make_menu(name: str, draft: Draft) -> str:
+def make_menu(name: str, draft: Draft, path: str) -> str:
     """A menu where there is none that pygrub reads: with BLS on EFI it lies on the ESP."""
-    path = GRUB_CFG[1]
-    draft.create(name, path, "set default=0\nset timeout=5\n", "made: pygrub reads no BLS entries")
+    draft.create(name, path, "set default=0\nset timeout=5\n", "made: pygrub finds no menu here")
     return path

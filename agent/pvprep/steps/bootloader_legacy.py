@@ -2,11 +2,13 @@
 
 Red Hat's kernel-xen writes a stanza for dom0, which starts Xen and the kernel as its module; in a
 guest the kernel starts alone. The settings by which its scripts make the next kernel the default
-are in /etc/sysconfig/kernel.
+are in /etc/sysconfig/kernel. A system that boots by LILO gets a menu of one entry, which LILO does
+not see.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Optional
 
 from ..context import Context
@@ -15,9 +17,30 @@ from ..editors import grubcfg, menulst, shellvars
 from ..facts import Kernel
 from ..predict import predict
 from ..pygrub import Refusal
-from .bootloader_entry import GRUB_CFG, base, complete, consoles, first_of, harmful, images, is_of
+from .bootloader_entry import (
+    GRUB_CFG,
+    MENU_LST,
+    base,
+    complete,
+    consoles,
+    first_of,
+    harmful,
+    images,
+    is_of,
+)
+from .initrd import path_of
 
 SYSCONFIG = "/etc/sysconfig/kernel"
+LILO = "/etc/lilo.conf"
+MENU = """\
+# Made by pvprep: what pygrub starts under Xen PV. LILO, which boots this system as HVM, goes by
+# /etc/lilo.conf; pygrub does not read that.
+default 0
+timeout 5
+
+"""
+# The kernel's arguments in lilo.conf(5); those of all kernels stand before the first image.
+_APPEND = re.compile(r'^[ \t]*append[ \t]*=[ \t]*(?:"([^"\n]*)"|(\S+))', re.M)
 
 
 def drop_stale_grub2(name: str, draft: Draft, legacy: str, target: Kernel) -> None:
@@ -31,6 +54,18 @@ def drop_stale_grub2(name: str, draft: Draft, legacy: str, target: Kernel) -> No
         draft.facts.boot_files.get(f"/boot/{base(entry.kernel)}") for entry in found.entries
     ):
         draft.remove(name, stale, f"removed: stale, and pygrub would prefer it to {legacy}")
+
+
+def make_menu(name: str, context: Context, draft: Draft, target: Kernel) -> str:
+    """A menu for a system that boots by LILO; its path, "" where no lilo.conf is."""
+    if not draft.file(LILO):
+        return ""
+    found = _APPEND.search(draft.text(LILO))
+    given = (found[1] or found[2] or "") if found else ""
+    body = MENU + _stanza(context, draft, MENU_LST[0], target, f"{given} ro".strip())
+    draft.create(name, MENU_LST[0], body, "made: pygrub does not read lilo.conf")
+    draft.write_late(MENU_LST[0])
+    return MENU_LST[0]
 
 
 def edit_menu(name: str, context: Context, draft: Draft, target: Kernel, path: str) -> None:
@@ -53,6 +88,8 @@ def edit_menu(name: str, context: Context, draft: Draft, target: Kernel, path: s
         draft.edit(name, path, menulst.insert_stanza(draft.text(path), stanza))
         number = 0
     if number is not None:
+        initrd = base(path_of(context, target))
+        draft.edit(name, path, menulst.name_initrd(draft.text(path), number, initrd))
         draft.edit(name, path, menulst.set_default(draft.text(path), number))
     if target.xenlinux and context.facts.distro.family == "redhat":
         _sysconfig(name, draft, "kernel-xenU" if "xenU" in target.version else "kernel-xen")
@@ -63,11 +100,16 @@ def _number(draft: Draft, path: str, target: Kernel) -> Optional[int]:
     return next((number for number, kernel, _ in found if is_of(kernel, target)), None)
 
 
-def _stanza(context: Context, draft: Draft, path: str, target: Kernel) -> str:
-    """With the arguments of the menu's first entry, which the administrator knows."""
+def _stanza(
+    context: Context, draft: Draft, path: str, target: Kernel, usual: str = "ro"
+) -> str:
+    """With the arguments of the menu's first entry, which the administrator knows.
+
+    usual: arguments where there is none.
+    """
     there = menulst.kernels(draft.text(path))
     kernel, initrd = images(context, target)
-    args = complete(context, draft, there[0][2] if there else "ro")
+    args = complete(context, draft, there[0][2] if there else usual)
     root = menulst.device(draft.text(path)) or "(hd0,0)"
     return (
         f"title Linux {target.version} (Xen PV)\n"

@@ -1,8 +1,9 @@
 """A login on the PV console.
 
 `xl console` shows hvc0 (xvc0 with XenLinux kernels). systemd's getty generator opens a login there
-by itself when the kernel's console is hvc0, unless somebody masked it; sysvinit and upstart need a
-line of their own. Where securetty exists, root may log in only on terminals that it lists.
+by itself when the kernel's console is hvc0, unless somebody masked it, and so does EL 6; sysvinit
+and upstart need a line or a job of their own. Where securetty exists, root may log in only on
+terminals that it lists.
 """
 
 from __future__ import annotations
@@ -26,8 +27,25 @@ respawn
 pre-start script
     [ -c /dev/{tty} ] || {{ stop; exit 0; }}
 end script
-exec /sbin/getty -L {tty} 115200 linux
+exec {getty} -L {tty} 115200 linux
 """
+# upstart before 0.6; where the device does not exist the job only waits.
+EVENT_TEXT = """\
+# Made by pvprep: a login on the Xen PV console.
+start on stopped rc2
+start on stopped rc3
+start on stopped rc4
+start on stopped rc5
+stop on runlevel 0
+stop on runlevel 1
+stop on runlevel 6
+respawn
+exec /bin/sh -c 'test -c /dev/{tty} && exec {getty} 38400 {tty} linux; exec sleep 3600'
+"""
+EVENTS = "/etc/event.d"
+# EL 6's: udev's console_check names the kernel's console to it (initscripts' 10-console.rules).
+SERIAL = "/etc/init/serial.conf"
+BY_ITSELF = "fedora.serial-console-available"
 
 
 def plan(context: Context, draft: Draft) -> None:
@@ -37,8 +55,7 @@ def plan(context: Context, draft: Draft) -> None:
     if init == "systemd":
         _systemd(context, draft, tty)
     elif init == "upstart":
-        text = UPSTART_TEXT.format(tty=tty)
-        draft.create(NAME, f"/etc/init/{tty}.conf", text, f"opens a login on {tty}")
+        _upstart(context, draft, tty)
     elif init == "sysvinit":
         draft.edit(NAME, INITTAB, inittab.add_getty(draft.text(INITTAB), tty))
     else:
@@ -50,6 +67,16 @@ def plan(context: Context, draft: Draft) -> None:
         )
     if draft.file(SECURETTY):
         draft.edit(NAME, SECURETTY, securetty.add(draft.text(SECURETTY), tty))
+
+
+def _upstart(context: Context, draft: Draft, tty: str) -> None:
+    if BY_ITSELF in draft.text(SERIAL):
+        return
+    job, text = f"/etc/init/{tty}.conf", UPSTART_TEXT
+    if draft.file(EVENTS):
+        job, text = f"{EVENTS}/{tty}", EVENT_TEXT
+    getty = "/sbin/agetty" if context.facts.distro.family == "redhat" else "/sbin/getty"
+    draft.create(NAME, job, text.format(tty=tty, getty=getty), f"opens a login on {tty}")
 
 
 def _systemd(context: Context, draft: Draft, tty: str) -> None:
@@ -80,6 +107,9 @@ STEP = Step(
         f"{UNITS}/getty.target.wants/serial-getty@*.service",
         "/etc/init/hvc0.conf",
         "/etc/init/xvc0.conf",
+        SERIAL,
+        EVENTS,
+        f"{EVENTS}/?vc0",
     ),
     topics={
         "console.unknown-init": "pvprep knows systemd, upstart and sysvinit.",

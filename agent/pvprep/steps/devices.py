@@ -32,7 +32,13 @@ WHOLE_TOKENS = (
 )
 LVM = ("/etc/lvm/lvm.conf", "/etc/lvm/lvmlocal.conf")
 KERNEL_CMDLINE = "/etc/kernel/cmdline"
-CACHES = ("/etc/blkid.tab", "/etc/lvm/cache/.cache")
+# Also where EL 4 and 5 have them.
+CACHES = (
+    "/etc/blkid.tab",
+    "/etc/blkid/blkid.tab",
+    "/etc/lvm/cache/.cache",
+    "/etc/lvm/.cache",
+)
 REVIEW = (
     "/etc/smartd.conf",
     "/etc/hdparm.conf",
@@ -45,6 +51,11 @@ REVIEW = (
     "/etc/crontab",
     "/etc/cron.d/*",
     "/etc/X11/xorg.conf",
+    "/etc/kdump.conf",
+    "/etc/lilo.conf",
+    "/etc/raidtab",
+    "/etc/raw",
+    "/etc/sysconfig/rawdevices",
 )
 DEBCONF = "/var/cache/debconf/config.dat"
 
@@ -79,7 +90,7 @@ def _tables(context: Context, draft: Draft) -> None:
         device = 0 if path == FSTAB else 1
         for line, entry in fields.entries(draft.text(path)):
             name = entry[device] if len(entry) > device else ""
-            if context.devices.unknown(name):
+            if context.devices.unknown(name) and not (path == FSTAB and fstab.is_cd(entry)):
                 draft.say(
                     "devices.unknown",
                     Level.WARN,
@@ -113,11 +124,11 @@ def _units(context: Context, draft: Draft) -> None:
 def _review(context: Context, draft: Draft) -> None:
     renamed = [disk for disk, vdev in context.devices.vdevs.items() if disk != vdev]
     for path in _review_paths(draft):
-        for line, text in tokens.mentions(draft.text(path), renamed):
+        for line, name in tokens.mentions(draft.text(path), renamed):
             draft.say(
                 "devices.review",
                 Level.WARN,
-                f"names a disk of the HVM guest: {text.strip()}",
+                f"names a disk of the HVM guest: {name}",
                 where=f"{path}:{line}",
                 remedy="change it by hand if the program needs the disk under PV",
             )

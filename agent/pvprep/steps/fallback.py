@@ -2,7 +2,8 @@
 
 Under PV the disk is /dev/xvda; under emulated hardware it is /dev/sda again (or hda, vda, nvme0n1).
 A udev rule gives the emulated disk its PV name as a second one, in the system and in the initrd, so
-that fstab, root= and resume= hold in both. Where a real xvd disk exists the rule does nothing.
+that fstab, root= and resume= hold in both. Where a real xvd disk exists the rule does nothing. (The
+udev of a system with a XenLinux kernel may be older than that condition: there it has none.)
 """
 
 from __future__ import annotations
@@ -69,14 +70,21 @@ def carrier(context: Context) -> str:
 
 
 def _rules(context: Context) -> Iterator[str]:
+    old = context.target is not None and context.target.xenlinux
+    distro = context.facts.distro
+    # udev 039 compares with `=`, and knows no `+=` (its udev(8)).
+    oldest = old and distro.family == "redhat" and distro.version.split(".")[0] == "4"
     for disk, vdev in context.devices.vdevs.items():
         if disk == vdev:
             continue
         kernel = disk.replace("/", "!")
         separator = "p" if disk[-1].isdigit() else ""
-        match = f'SUBSYSTEM=="block", TEST!="/sys/class/block/{vdev}", '
-        yield f'{match}KERNEL=="{kernel}", SYMLINK+="{vdev}"\n'
-        yield f'{match}KERNEL=="{kernel}{separator}[0-9]*", SYMLINK+="{vdev}%n"\n'
+        match = 'SUBSYSTEM=="block", ' + ("" if old else f'TEST!="/sys/class/block/{vdev}", ')
+        rules = (
+            f'{match}KERNEL=="{kernel}", SYMLINK+="{vdev}"\n'
+            f'{match}KERNEL=="{kernel}{separator}[0-9]*", SYMLINK+="{vdev}%n"\n'
+        )
+        yield rules.replace(match, "").replace("==", "=").replace("+=", "=") if oldest else rules
 
 
 STEP = Step(NAME, __doc__, plan, reads=(RULES, HOOK, DRACUT_CONF))

@@ -45,7 +45,7 @@ ALIASES = (
     "/etc/modprobe.conf.local",
     "/etc/modprobe.d/*",
 )
-KUDZU = "/etc/rc.d/rc?.d/S??kudzu"
+KUDZU = "/etc/rc.d/rc?.d/[SK]??kudzu"
 
 
 def plan(context: Context, draft: Draft) -> None:
@@ -72,7 +72,11 @@ def _kudzu(context: Context, draft: Draft) -> None:
         directory, name = path.rsplit("/", 1)
         if name[:1] == "S" and name[3:] == "kudzu" and name[1:3].isdigit():
             off = f"{directory}/K{100 - int(name[1:3]):02}kudzu"
-            draft.move(NAME, path, off, "kudzu would drop what the PV guest has no card for")
+            why = "kudzu would drop what the PV guest has no card for"
+            if draft.file(off):
+                draft.remove(NAME, path, f"removed: {why}")
+            else:
+                draft.move(NAME, path, off, why)
 
 
 def _lists(context: Context, draft: Draft) -> None:

@@ -3,12 +3,14 @@
 What counts are the Xen notes in the ELF inside the image (ENTRY and XEN_VERSION for PV,
 PHYS32_ENTRY for PVH): they are what the domain builder in dom0 asks for. The kernel's configuration
 is the second witness. A kernel with CONFIG_XEN_PVHVM alone drives Xen's devices in an HVM domain
-but cannot boot PV. Where no installed kernel can, one is installed by the package manager.
+but cannot boot PV. Where no installed kernel can, one is installed by the package manager, or
+put there from outside (--kernel-from), which goes before all others.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from ..changes import InstallPackages
@@ -18,6 +20,7 @@ from ..facts import Facts, Kernel
 from ..findings import Level
 from ..packages.dpkg import ARCHITECTURES, with_architecture
 from ..packages.kernels import enabled_repositories, foreign_architectures, kernel_candidates
+from . import kernel_outside
 from .step import Step
 
 NAME = "kernel"
@@ -27,6 +30,8 @@ SINCE = {
     "none": "4.0", "gzip": "4.0", "bzip2": "4.0", "lzma": "4.0", "xz": "4.1", "lzo": "4.1",
     "lz4": "4.4", "zstd": "4.15",
 }
+# The hypervisor that runs 32-bit PV guests no more, but in the shim.
+NO_PV32 = (4, 16)
 # What a kernel package's scripts rewrite besides its own files, by family. A pattern stands for the
 # files that are there.
 TOUCHES = {
@@ -86,7 +91,8 @@ _NO_KERNEL = {
 def plan(context: Context, draft: Draft) -> None:
     """Choose the kernel, or have one installed."""
     options = context.options
-    if options.kernel_packages:
+    outside = kernel_outside.plan(NAME, context, draft)
+    if options.kernel_packages and not outside:
         why = tuple(f"install {path}" for path in options.kernel_packages)
         touches = _touches(context)
         draft.install(
@@ -94,16 +100,18 @@ def plan(context: Context, draft: Draft) -> None:
         )
         return
     if context.target:
-        _praise(context.target, draft)
+        _praise(context, context.target, draft)
         _dom0(context, context.target, draft)
         return
     for kernel in context.facts.kernels:
         _blame(kernel, options.type, draft)
+    if outside:
+        return
     facts = context.facts
     names = kernel_candidates(facts.distro, facts.machine.userland, _repositories(facts))
     if names and not draft.errors:
         if facts.distro.family == "debian":
-            _architectures(facts.machine.userland, draft)
+            _architectures(facts.machine.userland, names, draft)
         why = (f"install {' or '.join(names)}",)
         draft.install(InstallPackages(NAME, one_of=names, touches=_touches(context), why=why))
     elif not names:
@@ -142,14 +150,14 @@ def _touches(context: Context) -> tuple[str, ...]:
     return (*touches, *(kernel.initrd for kernel in facts.kernels if kernel.initrd))
 
 
-def _architectures(userland: str, draft: Draft) -> None:
+def _architectures(userland: str, candidates: Sequence[str], draft: Draft) -> None:
     """Let dpkg take a 64-bit kernel on a 32-bit system, where Debian has it as amd64 only."""
-    for name in foreign_architectures(userland):
+    for name in foreign_architectures(userland, candidates):
         text = with_architecture(draft.text(ARCHITECTURES), userland, name)
         draft.create(NAME, ARCHITECTURES, text, f"names {name}, as dpkg --add-architecture does")
 
 
-def _praise(kernel: Kernel, draft: Draft) -> None:
+def _praise(context: Context, kernel: Kernel, draft: Draft) -> None:
     proof = kernel.proof
     ways = " and ".join(way for way, able in (("PV", proof.pv), ("PVH", proof.pvh)) if able)
     since = SINCE.get(proof.compression, "?")
@@ -169,7 +177,9 @@ def _praise(kernel: Kernel, draft: Draft) -> None:
             where=kernel.config_path,
             remedy="the image counts; check that the two belong together",
         )
-    if proof.bits == 32:
+    options = context.options
+    old_dom0 = options.form == "xm" or (options.xen and options.xen < NO_PV32)
+    if proof.bits == 32 and not old_dom0:
         draft.say(
             "kernel.pv32",
             Level.WARN,
@@ -226,6 +236,8 @@ def _blame(kernel: Kernel, type_: str, draft: Draft) -> None:
         id, what = "kernel.no-pv", "has no PV entry point (no Xen note ENTRY)"
         if kernel.config.get("XEN_PVHVM") == "y":
             id, what = "kernel.pvhvm-only", what + ": it knows Xen only as an HVM guest"
+    elif type_ != "pvh" and proof.no_pae:
+        id, what = "kernel.no-pae", "is a 32-bit kernel without PAE: only a 32-bit Xen 3 runs it"
     else:
         id, what = "kernel.no-frontend", f"has no {' and no '.join(missing)}"
     draft.say(id, Level.INFO, f"{kernel.version} {what}", evidence="; ".join(evidence),
@@ -268,9 +280,22 @@ STEP = Step(
             "CONFIG_XEN_PVHVM lets a kernel use Xen's devices in an HVM domain. To boot PV it "
             "needs CONFIG_XEN_PV too. 32-bit kernels lost that in Linux 5.9."
         ),
+        "kernel.no-pae": (
+            "The image says PAE=no, or nothing of PAE. A 64-bit Xen takes 32-bit guests with PAE "
+            "only (SLES 10 has kernel-xenpae beside such a kernel-xen)."
+        ),
         "kernel.no-frontend": (
             "The kernel could boot, but without xen-blkfront it finds no disk and without "
             "xen-netfront no network."
+        ),
+        "kernel.from-unfit": (
+            "The kernel that --kernel-from names cannot boot the guest PV. Its image has to have "
+            "Xen's notes, its modules (or itself) the frontends, and a 64-bit guest takes no "
+            "32-bit kernel. A 32-bit guest takes a 64-bit one."
+        ),
+        "kernel.from-clash": (
+            "The guest has a kernel of this version already, and it is not the same: pvprep "
+            "replaces none. Where all of it is the same, nothing is done."
         ),
         "kernel.unproven": (
             "The image could not be opened or unpacked, so nothing is claimed about it. Its "

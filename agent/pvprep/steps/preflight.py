@@ -7,7 +7,7 @@ that is locked or half way through something, a kernel that lies only on the EFI
 
 from __future__ import annotations
 
-from ..context import Context
+from ..context import Context, choose_offer
 from ..draft import Draft
 from ..facts import Facts, Virt
 from ..findings import Level
@@ -18,6 +18,8 @@ MIB = 1024 * 1024
 JOURNAL_ROOM = 16 * MIB
 # A kernel's image and modules, unpacked: Debian's linux-image-amd64 has about 400 MB.
 KERNEL_ROOM = {"/boot": 64 * MIB, "/usr": 450 * MIB}
+# What depmod makes of a kernel's modules: Debian's linux-image-amd64 has 6 MB.
+INDEX_ROOM = 16 * MIB
 INODES = 64
 # How to make room, and what to install where kernels lie out of pygrub's sight, by family.
 _OLD_KERNELS = {
@@ -104,6 +106,9 @@ def _virtualisation(facts: Facts, draft: Draft) -> None:
 
 def _room(context: Context, draft: Draft) -> None:
     facts = context.facts
+    offer = choose_offer(facts, context.options)
+    inodes = offer.files if offer else 0
+    holder = "/usr" if offer and offer.modules.startswith("/usr/") else "/"
     for space in facts.spaces.values():
         if space.read_only:
             draft.say(
@@ -113,7 +118,7 @@ def _room(context: Context, draft: Draft) -> None:
                 remedy="find out why (an error in the file system?), then: "
                 f"mount -o remount,rw {space.path}",
             )
-        elif 0 <= space.files < INODES:
+        elif 0 <= space.files < INODES + (inodes if space.path == holder else 0):
             draft.say(
                 "fs.no-inodes",
                 Level.ERROR,
@@ -121,6 +126,8 @@ def _room(context: Context, draft: Draft) -> None:
                 remedy="remove files that nobody needs; `df -i` shows the use",
             )
     need = dict(KERNEL_ROOM) if context.target is None else {}
+    if offer:
+        need = {holder: offer.modules_size + INDEX_ROOM, "/boot": offer.boot_size}
     initrd = facts.boot_files.get(context.target.initrd, 0) if context.target else 0
     # The new initrd lies beside the old one until it is proven.
     need["/boot"] = need.get("/boot", 0) + max(initrd * 5 // 4, 8 * MIB)
@@ -156,7 +163,7 @@ def _kernels_on_esp(facts: Facts, draft: Draft) -> None:
 
 def _named_disks(context: Context, draft: Draft) -> None:
     """A backend for a disk that the guest has not would go unseen into no config."""
-    known = {*context.devices.vdevs, *context.devices.vdevs.values()} or {"xvda"}
+    known = context.devices.known() or {"xvda"}
     unknown = [name for name in context.options.disk_backends if name not in known]
     if unknown:
         draft.say(

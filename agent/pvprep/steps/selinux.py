@@ -9,7 +9,7 @@ the guest restarts once by itself.
 
 from __future__ import annotations
 
-from ..changes import BuildInitrd, InstallPackages, MakeDir, MakeLink, WriteFile
+from ..changes import BuildInitrd, InstallPackages, MakeDir, MakeLink, PlaceKernel, WriteFile
 from ..context import Context
 from ..draft import Draft
 from ..editors import shellvars
@@ -48,7 +48,7 @@ def plan(context: Context, draft: Draft) -> None:
 def _makes_files(draft: Draft) -> bool:
     """Whether anything comes that was not there; what takes a file's place takes its label too."""
     for change in draft.changes():
-        if isinstance(change, (InstallPackages, MakeDir, MakeLink)):
+        if isinstance(change, (InstallPackages, PlaceKernel, MakeDir, MakeLink)):
             return True
         if isinstance(change, WriteFile) and change.expect is None:
             return True

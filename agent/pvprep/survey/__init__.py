@@ -11,8 +11,8 @@ from .. import initrds, packages
 from ..editors import fstab
 from ..facts import Disk, Facts, File, Mount
 from ..guest import Guest
+from . import byid, hidden, kernels, network, storage, system, xenstore
 from . import files as configuration
-from . import hidden, kernels, network, storage, system, xenstore
 
 
 def take(guest: Guest, patterns: Iterable[str]) -> Facts:
@@ -33,7 +33,9 @@ def take(guest: Guest, patterns: Iterable[str]) -> Facts:
         files=found,
         boot_files=configuration.boot_files(guest),
         spaces=storage.spaces(guest),
-        aliases=storage.aliases(guest),
+        aliases=(
+            storage.aliases(guest) if guest.running else byid.aliases(_texts(found), disks)
+        ),
         stale=hidden.configurations(guest, mounts),
         findings=(*packages.check(guest, distribution.family), *kernels.elsewhere(guest)),
         initrd_tool=initrd_tool,
@@ -60,7 +62,8 @@ def _storage(
 ) -> tuple[tuple[Disk, ...], tuple[Mount, ...]]:
     """From the kernel, from the attached image, or as far as a tree's own files tell."""
     devices = storage.block_devices(guest)
-    known = storage.disks(guest, devices) or storage.disks_named(_texts(found))
+    texts = _texts(found)
+    known = storage.disks(guest, devices) or storage.disks_named(texts) or byid.disks(texts)
     if guest.layout:
         layout = storage.named(guest.layout, known)
         return layout.disks, layout.mounts

@@ -132,6 +132,7 @@ def _with_notes(proof: KernelProof, part: Part) -> KernelProof:
     guest_os = guest.get("GUEST_OS", "") or found.text(elfnotes.GUEST_OS)
     loader = guest.get("LOADER", "") or found.text(elfnotes.LOADER)
     # The old section may leave out the entry: the ELF header has it.
+    pae = guest.get("PAE", "") or found.text(elfnotes.PAE_MODE)  # yes, yes[extended-cr3], bimodal
     has_entry = bool(guest) or elfnotes.ENTRY in found.notes
     for_xen = xen_version.startswith("xen-3.0")
     known_guest = loader.startswith("generic") or guest_os.startswith("linux")
@@ -142,4 +143,5 @@ def _with_notes(proof: KernelProof, part: Part) -> KernelProof:
         bits=found.bits,
         guest_os=guest_os,
         xen_version=xen_version,
+        no_pae=has_entry and found.bits == 32 and not pae.startswith(("yes", "bimodal")),
     )

@@ -32,6 +32,11 @@ CONFIG = re.compile(
     re.M,
 )
 FRONTENDS = {"xen_blkfront", "xen_netfront", "xenblk", "xennet"}
+# What builds them, in either line of kernels.
+FRONTEND_OPTIONS = {
+    "XEN_BLKDEV_FRONTEND": ("xen_blkfront", "xenblk"),
+    "XEN_NETDEV_FRONTEND": ("xen_netfront", "xennet"),
+}
 # Opening images costs most of a check. What was proven is remembered until the next boot, in
 # memory, for exactly this inode with these times: nothing on the guest's disk is written.
 # Another version of pvprep may write other proofs.
@@ -95,6 +100,8 @@ def _kernel(guest: Guest, name: str) -> Optional[Kernel]:
     initrd = next((path for form in INITRDS if guest.is_file(path := form.format(version))), "")
     config_path, config, lines = _config(guest, version)
     modules = f"/lib/modules/{version}"
+    there = guest.is_file(f"{modules}/modules.builtin")
+    listed = guest.text(f"{modules}/modules.builtin") if there else None
     return Kernel(
         version=version,
         image=image,
@@ -103,8 +110,8 @@ def _kernel(guest: Guest, name: str) -> Optional[Kernel]:
         config=config,
         config_path=config_path,
         config_lines=lines,
-        builtin=frozenset(_modules(guest.text(f"{modules}/modules.builtin"))),
-        modules=frozenset(_modules(_dep(guest, modules))) & FRONTENDS,
+        builtin=builtin_modules(listed, config),
+        modules=frozenset(listed_modules(guest.text(f"{modules}/modules.dep"))) & FRONTENDS,
     )
 
 
@@ -112,23 +119,37 @@ def _config(guest: Guest, version: str) -> tuple[str, dict[str, str], dict[str, 
     """Its path, what it says of the options that matter here, and in which lines."""
     for path in (f"/boot/config-{version}", f"/lib/modules/{version}/config"):
         if guest.is_file(path):
-            text = guest.text(path)
-            values, lines = {}, {}
-            for found in CONFIG.finditer(text):
-                key = found["set"] or found["unset"]
-                values[key] = found["value"] or "n"
-                lines[key] = text.count("\n", 0, found.start()) + 1
-            return path, values, lines
+            return (path, *config_values(guest.text(path)))
     return "", {}, {}
 
 
-def _dep(guest: Guest, modules: str) -> str:
-    """The modules that modules.dep lists, a line each (the part before the colon)."""
-    text = guest.text(f"{modules}/modules.dep")
-    return "\n".join(line.split(":")[0] for line in text.split("\n"))
+def builtin_modules(listed: Optional[str], config: Mapping[str, str]) -> frozenset[str]:
+    """What is built into a kernel. listed: its modules.builtin, None before there was one (2.6.33):
+    then of the frontends what its configuration says.
+    """
+    if listed is not None:
+        return frozenset(module_names(listed))
+    options = (option for option in FRONTEND_OPTIONS if config.get(option) == "y")
+    return frozenset(name for option in options for name in FRONTEND_OPTIONS[option])
 
 
-def _modules(text: str) -> set[str]:
+def config_values(text: str) -> tuple[dict[str, str], dict[str, int]]:
+    """What a kernel's configuration says of the options that matter here, and in which lines."""
+    values, lines = {}, {}
+    for found in CONFIG.finditer(text):
+        key = found["set"] or found["unset"]
+        values[key] = found["value"] or "n"
+        lines[key] = text.count("\n", 0, found.start()) + 1
+    return values, lines
+
+
+def listed_modules(text: str) -> set[str]:
+    """The modules that modules.dep lists: in each line, the part before the colon."""
+    return module_names("\n".join(line.split(":")[0] for line in text.split("\n")))
+
+
+def module_names(text: str) -> set[str]:
+    """The modules whose files are named, one a line, with `_` for `-`."""
     names = re.findall(r"([^/\n]+)\.ko(?:\.\w+)?$", text, re.M)
     return {name.replace("-", "_") for name in names}
 

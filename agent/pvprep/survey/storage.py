@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..editors import fstab
 from ..errors import PvprepError
 from ..facts import Disk, Layout, Mount, Partition, Space
 from ..guest import Guest
 
 # The line for a whole disk in the rule that keeps the new names valid as HVM (steps/fallback.py).
-OWN_RULE = re.compile(r'KERNEL=="([^"*]+)", SYMLINK\+="(\w+)"')
+OWN_RULE = re.compile(r'KERNEL==?"([^"*]+)", SYMLINK\+?="(\w+)"')
 # lsblk nests its JSON only where NAME is among the columns.
 COLUMNS = "NAME,KNAME,MAJ:MIN,TYPE,SIZE,FSTYPE,UUID,LABEL,PARTUUID,PARTTYPE,PTTYPE,RM,MODEL"
 # Disks of these drivers are never exported as a vbd of their own.
@@ -26,8 +27,9 @@ NAMED = re.compile(
 )
 
 # Files whose devices the guest really uses; others may name what nobody has.
+FSTAB = "/etc/fstab"
 NAMING = (
-    "/etc/fstab",
+    FSTAB,
     "/etc/crypttab",
     "/etc/initramfs-tools/",
     "/etc/default/grub",
@@ -80,20 +82,25 @@ def disks(guest: Guest, devices: Tree) -> tuple[Disk, ...]:
     return tuple(sorted(found, key=lambda disk: guest_order(disk.name)))
 
 
-def disks_named(texts: Mapping[str, str]) -> tuple[Disk, ...]:
-    """The disks of a tree, as far as its own configuration names them.
+def renamed(texts: Mapping[str, str]) -> dict[str, str]:
+    """New names of disks and what they were.
 
-    Once a tree is converted it says xvda; our own rule for udev still knows what that was.
+    Once a guest is converted its configuration says xvda; our own rule for udev still knows.
     """
-    were = {
+    return {
         new: old.replace("!", "/")
         for text in texts.values()
         for old, new in OWN_RULE.findall(text)
     }
+
+
+def disks_named(texts: Mapping[str, str]) -> tuple[Disk, ...]:
+    """The disks of a tree, as far as its own configuration names them."""
+    were = renamed(texts)
     seen: dict[str, set[int]] = {}
     for path, text in texts.items():
         for line in text.split("\n") if path.startswith(NAMING) else ():
-            if line.lstrip().startswith("#"):
+            if line.lstrip().startswith("#") or (path == FSTAB and fstab.is_cd(line.split())):
                 continue
             for name, number in NAMED.findall(line):
                 numbers = seen.setdefault(were.get(name, name), set())
@@ -102,7 +109,7 @@ def disks_named(texts: Mapping[str, str]) -> tuple[Disk, ...]:
         Disk(
             name,
             partitions=tuple(
-                Partition(_join(name, number), number) for number in sorted(seen[name])
+                Partition(partition_name(name, number), number) for number in sorted(seen[name])
             ),
         )
         for name in sorted(seen, key=guest_order)
@@ -125,7 +132,7 @@ def named(layout: Layout, known: Sequence[Disk]) -> Layout:
     disks = []
     for disk, name in zip(layout.disks, names):
         for part in disk.partitions:
-            new[part.name] = _join(name, part.number) if part.number else name
+            new[part.name] = partition_name(name, part.number) if part.number else name
         parts = tuple(replace(part, name=new[part.name]) for part in disk.partitions)
         disks.append(replace(disk, name=name, partitions=parts))
     mounts = tuple(
@@ -200,7 +207,8 @@ def spaces(guest: Guest) -> dict[str, Space]:
             path,
             free=info.f_bavail * info.f_frsize,
             files=info.f_favail if info.f_files else -1,
-            read_only=bool(info.f_flag & os.ST_RDONLY),
+            # Of a guest that is off it is pvprep that mounts it so, where it only looks.
+            read_only=guest.layout is None and bool(info.f_flag & os.ST_RDONLY),
         )
     return found
 
@@ -275,7 +283,8 @@ def _quirk_of(device: str, fstype: str) -> str:
         return ""  # not root: then nothing can be said, and nothing will be changed either
 
 
-def _join(disk: str, number: int) -> str:
+def partition_name(disk: str, number: int) -> str:
+    """As the kernel makes it: sda1, nvme0n1p1."""
     return f"{disk}p{number}" if disk[-1].isdigit() else f"{disk}{number}"
 
 

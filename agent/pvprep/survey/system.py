@@ -7,41 +7,74 @@ import re
 import sys
 from typing import Optional
 
+from ..editors import shellvars
 from ..errors import PvprepError
 from ..facts import Distro, Machine, Virt
 from ..guest import Guest
 
 MIB = 1024 * 1024
 _OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
-_OLD_RELEASE = ("/etc/redhat-release", "/etc/SuSE-release")  # RHEL 4 to 6, SLES 10 and 11
+# What came before it, the first that is there: RHEL 4 to 6, SLES 10 and 11, Ubuntu up to 11.04.
+_OLD_RELEASE = ("/etc/redhat-release", "/etc/SuSE-release", "/etc/lsb-release")
+_DEBIAN = "/etc/debian_version"  # Debian 4 to 6: a version and nothing else
+_CODENAMES = {"3": "sarge", "4": "etch", "5": "lenny", "6": "squeeze"}
 
 
 def distro(guest: Guest) -> Distro:
     """The distribution, from os-release(5) or what came before it, by the distro library."""
-    from distro import LinuxDistribution
-
     paths = [path for path in (*_OS_RELEASE, *_OLD_RELEASE) if guest.is_file(path)]
     if not paths:
-        return Distro("")
+        return _debian(guest)
     guest.read(paths[0])  # refuses a file that is too large
-    # Every other source (lsb_release, uname) could be the host's, not the guest's.
-    modern = paths[0] in _OS_RELEASE
+    try:
+        return _by_library(guest, paths[0])
+    except ValueError as error:  # quotes that are not closed, or no UTF-8
+        raise PvprepError(f"{paths[0]} cannot be read: {error}", "see os-release(5)") from None
+
+
+def _by_library(guest: Guest, path: str) -> Distro:
+    from distro import LinuxDistribution
+
+    # Every other source (lsb_release, uname) could be the host's, not the guest's; so could
+    # version(), which looks into /etc/debian_version by itself.
+    assigns = path in _OS_RELEASE or path == "/etc/lsb-release"
     found = LinuxDistribution(
         include_lsb=False,
         include_uname=False,
-        os_release_file=guest.host(paths[0]) if modern else os.devnull,
-        distro_release_file=os.devnull if modern else guest.host(paths[0]),
+        os_release_file=guest.host(path) if assigns else os.devnull,
+        distro_release_file=os.devnull if assigns else guest.host(path),
     )
-    try:
+    if path == "/etc/lsb-release":
+        said = found.os_release_attr
+        if not said("distrib_id"):  # elsewhere it may hold LSB_VERSION= alone
+            return _debian(guest)
         return Distro(
-            id=found.id(),
-            version=found.version(),
-            codename=found.codename(),
-            name=found.name(pretty=True),
-            like=tuple(found.like().split()),
+            id=said("distrib_id").lower(),
+            version=said("distrib_release"),
+            codename=said("distrib_codename"),
+            name=said("distrib_description"),
+            like=("debian",) if guest.is_file(_DEBIAN) else (),
         )
-    except ValueError as error:  # quotes that are not closed, or no UTF-8
-        raise PvprepError(f"{paths[0]} cannot be read: {error}", "see os-release(5)") from None
+    version = (found.os_release_attr if assigns else found.distro_release_attr)("version_id")
+    patch = re.search(r"^PATCHLEVEL = ([1-9]\d*)", guest.text(path), re.M)
+    if path == "/etc/SuSE-release" and patch:
+        version = f"{version}.{patch[1]}"
+    return Distro(
+        id=found.id(),
+        version=version,
+        codename=found.codename(),
+        name=found.os_release_attr("pretty_name") or found.name(pretty=not assigns),
+        like=tuple(found.like().split()),
+    )
+
+
+def _debian(guest: Guest) -> Distro:
+    version = _line(guest, _DEBIAN)
+    if not version:
+        return Distro("")
+    codename = _CODENAMES.get(version.split(".")[0], "")
+    name = f"Debian GNU/Linux {version}" + (f" ({codename})" if codename else "")
+    return Distro("debian", version, codename, name)
 
 
 def in_chroot() -> bool:
@@ -55,7 +88,7 @@ def in_chroot() -> bool:
 
 def machine(guest: Guest) -> Machine:
     """The machine under the guest; of a mounted tree only what the tree itself tells."""
-    hostname = guest.text("/etc/hostname").strip().split("\n")[0]
+    hostname = _hostname(guest)
     userland = _userland(guest)
     init = _init(guest)
     if not guest.running:
@@ -103,6 +136,14 @@ def _xen(guest: Guest) -> Virt:
     return Virt.XEN_PVHVM if guest.names("/sys/bus/xen/devices") else Virt.XEN_HVM
 
 
+def _hostname(guest: Guest) -> str:
+    """The name that the system gives itself at boot: hostname(5), and where it stood before."""
+    # SLES 10 and 11 have it in HOSTNAME, with its domain; EL 4 to 6 in sysconfig.
+    text = _line(guest, "/etc/hostname") or _line(guest, "/etc/HOSTNAME")
+    text = text or shellvars.get(guest.text("/etc/sysconfig/network"), "HOSTNAME") or ""
+    return "" if text == "localhost.localdomain" else text  # anaconda's word for none
+
+
 def _line(guest: Guest, path: str) -> str:
     return guest.text(path).split("\n")[0].strip()
 
@@ -127,7 +168,8 @@ def _init(guest: Guest) -> str:
     init = os.path.basename(guest.resolve("/sbin/init"))
     if init == "systemd":
         return "systemd"
-    if guest.exists("/sbin/initctl") and guest.is_dir("/etc/init"):
+    # event.d: upstart before 0.6, of Ubuntu 6.10 to 9.04.
+    if guest.exists("/sbin/initctl") and any(map(guest.is_dir, ("/etc/init", "/etc/event.d"))):
         return "upstart"
     return "sysvinit" if guest.is_file("/etc/inittab") else ""
 

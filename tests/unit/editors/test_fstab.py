@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -114,3 +115,20 @@ def test_any_bytes(data: bytes) -> None:
     text = decode(data)
     fstab.entries(text)
     assert rename(text).text.encode("utf-8", "surrogateescape") == data
+
+
+@pytest.mark.parametrize(
+    ("line", "cd"),
+    [
+        ("/dev/hdc /media/cdrom0 udf,iso9660 user,noauto 0 0", True),
+        ("/dev/hdc /media/cdrecorder auto pamconsole,noauto,managed 0 0", True),
+        ("/dev/hdc /mnt/dvd auto noauto 0 0", True),
+        ("/dev/hdc1 /srv/cdn ext3 defaults 0 2", False),
+        ("/dev/hdc1 /cdrom/x auto defaults 0 2", False),
+        ("/dev/hdc /media/cdrom", False),
+        ("/dev/hdc", False),
+        ("", False),
+    ],
+)
+def test_which_line_is_of_a_cd_drive(line: str, cd: bool) -> None:
+    assert fstab.is_cd(line.split()) == cd

@@ -213,3 +213,28 @@ def test_the_device_of_a_menu() -> None:
 def test_any_text_without_its_hypervisor(text: str) -> None:
     edited = alone(text)
     assert alone(edited.text) == Edited(edited.text)
+
+
+MADE_BY_HAND = """\
+default=0
+title RHEL (2.6.18-8.el5xen)
+\troot (hd0,0)
+\tkernel --no-mem-option (hd0,0)/boot/vmlinuz-2.6.18-8.el5xen ro root=/dev/hda1
+\tinitrd /boot/initrd-2.6.18-8.el5xenU.img
+title other
+\tkernel /boot/vmlinuz ro
+"""
+
+
+def test_a_stanza_names_the_initrd_that_was_built() -> None:
+    edited = menulst.name_initrd(MADE_BY_HAND, 0, "initrd-2.6.18-8.el5xen.img")
+    assert edited.text == MADE_BY_HAND.replace("el5xenU", "el5xen")
+    assert menulst.name_initrd(edited.text, 0, "initrd-2.6.18-8.el5xen.img").edits == ()
+
+
+def test_a_stanza_without_an_initrd_gets_one() -> None:
+    line = "\tinitrd /boot/initrd-2.6.18-8.el5xenU.img\n"
+    edited = menulst.name_initrd(MADE_BY_HAND.replace(line, ""), 0, "i.img")
+    assert edited.text == MADE_BY_HAND.replace(line, "\tinitrd (hd0,0)/boot/i.img\n")
+    text = menulst.name_initrd(MADE_BY_HAND, 1, "i.img").text
+    assert text == MADE_BY_HAND + "\tinitrd /boot/i.img\n"

@@ -86,7 +86,7 @@ def test_without_disks_nothing_happens() -> None:
 def test_mentions() -> None:
     text = "# /dev/sda\n  /dev/sda -a\nsda1\nKERNEL==\"sda2\"\nsdaa\nxsda\n/dev/nvme0n1p2\nsda_x\n"
     assert tokens.mentions(text, ("sda", "nvme0n1")) == [
-        (2, "/dev/sda -a"), (3, "sda1"), (4, 'KERNEL=="sda2"'), (7, "/dev/nvme0n1p2"),
+        (2, "/dev/sda"), (3, "sda1"), (4, "sda2"), (7, "/dev/nvme0n1p2"),
     ]
 
 

@@ -457,12 +457,28 @@ def test_xenlinux_has_other_names_and_another_console() -> None:
     facts = legacy(stanza(version, "root=/dev/sda1 ro"), kernels=[XENLINUX],
                    machine={"userland": "i386", "init": "sysvinit"},
                    files={"/etc/inittab": "1:2345:respawn:/sbin/getty 38400 tty1\n"})  # fmt: skip
-    assert picked(facts).args == "root=/dev/hda1 ro console=tty0 console=xvc0"
+    assert picked(facts).args == "root=/dev/hda1 ro xencons=xvc console=tty0 console=xvc0"
 
 
 def test_neither_configuration_is_there() -> None:
     planned = plan(guest(grub=False))
     assert "no boot loader configuration" in said(planned, "bootloader.pygrub-refuses").message
+
+
+def test_a_system_that_boots_by_lilo_gets_a_menu() -> None:
+    lilo = 'boot=/dev/sda\nroot=/dev/sda1\nappend="quiet noapic"\nimage=/vmlinuz\n\tlabel=Linux\n'
+    facts = guest({"/etc/lilo.conf": lilo}, grub=False)
+    planned = plan(facts)
+    text = written(planned)[MENU_LST]
+    assert text.endswith(
+        f"title Linux {VERSION} (Xen PV)\n\troot (hd0,0)\n\tkernel /boot/vmlinuz-{VERSION} "
+        "root=/dev/xvda1 quiet noapic ro console=tty0 console=hvc0\n"
+        f"\tinitrd /boot/initrd.img-{VERSION}\n"
+    )
+    assert picked(facts).config == MENU_LST
+    assert "/etc/lilo.conf" not in written(planned), "it is for HVM, whose LILO read it"
+    after = settle(facts)[0]
+    assert plan(after).changes == ()
 
 
 def test_a_disk_without_partitions() -> None:

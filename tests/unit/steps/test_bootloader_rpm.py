@@ -369,7 +369,7 @@ def test_a_stanza_for_dom0_becomes_a_guests(pygrub: ModuleType) -> None:
         "title CentOS (2.6.18-419.el5xen)\n"
         "\troot (hd0,0)\n"
         "\tkernel /vmlinuz-2.6.18-419.el5xen ro root=/dev/VolGroup00/LogVol00 rhgb quiet "
-        "console=tty0 console=xvc0\n"
+        "xencons=xvc console=tty0 console=xvc0\n"
         "\tinitrd /initrd-2.6.18-419.el5xen.img\n"
         "title CentOS (2.6.18-419.el5)\n"
     ) in text
@@ -388,7 +388,7 @@ def test_a_kernel_without_a_stanza_gets_one(pygrub: ModuleType) -> None:
         "title Linux 2.6.18-419.el5xen (Xen PV)\n"
         "\troot (hd0,0)\n"
         "\tkernel /vmlinuz-2.6.18-419.el5xen ro root=/dev/VolGroup00/LogVol00 rhgb quiet "
-        "console=tty0 console=xvc0\n"
+        "xencons=xvc console=tty0 console=xvc0\n"
         "\tinitrd /initrd-2.6.18-419.el5xen.img\n"
     ) in after.text("/boot/grub/grub.conf")
     assert pick.kernel == "/vmlinuz-2.6.18-419.el5xen"
@@ -436,7 +436,8 @@ def test_sles_11(pygrub: ModuleType) -> None:
     )  # fmt: skip
     after, pick = converted(facts, pygrub)
     assert pick.args == (
-        "root=/dev/hda1 resume=/dev/hda2 splash=silent showopts console=tty0 console=xvc0"
+        "root=/dev/hda1 resume=/dev/hda2 splash=silent showopts "
+        "xencons=xvc console=tty0 console=xvc0"
     )
     text = after.text("/boot/grub/menu.lst")
     assert "###Don't change this comment - YaST2 identifier: Original name: xen###\n" in text

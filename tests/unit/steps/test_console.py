@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.building import (
     XENLINUX,
+    directory,
     guest,
     ids,
     kinds,
@@ -17,6 +18,7 @@ from tests.unit.building import (
 )
 
 from pvprep.changes import MakeLink
+from pvprep.facts import Distro
 from pvprep.findings import Level
 
 UNITS = "/etc/systemd/system"
@@ -75,6 +77,25 @@ def test_upstart_gets_a_job() -> None:
     assert "exec /sbin/getty -L hvc0 115200 linux\n" in text
     assert "[ -c /dev/hvc0 ] || { stop; exit 0; }" in text
     assert run("console", settle(facts)[0]).changes() == ()
+
+
+def test_upstart_before_its_files_were_called_conf() -> None:
+    """Ubuntu 8.04."""
+    facts = guest({"/etc/event.d": directory("/etc/event.d")}, machine={"init": "upstart"},
+                  kernels=[XENLINUX])  # fmt: skip
+    text = written(run("console", facts))["/etc/event.d/xvc0"]
+    assert "\nstart on stopped rc2\n" in text
+    assert "\nrespawn\nexec /bin/sh -c 'test -c /dev/xvc0 && exec /sbin/getty 38400 xvc0 " in text
+    assert run("console", settle(facts)[0]).changes() == ()
+
+
+def test_el_6_opens_it_by_itself() -> None:
+    job = "start on fedora.serial-console-available DEV=* and stopped rc RUNLEVEL=[2345]\n"
+    facts = guest({"/etc/init/serial.conf": job}, distro=Distro("centos", "6.10"),
+                  machine={"init": "upstart"})  # fmt: skip
+    assert run("console", facts).changes() == ()
+    without = guest(distro=Distro("centos", "6.10"), machine={"init": "upstart"})
+    assert "exec /sbin/agetty -L" in written(run("console", without))["/etc/init/hvc0.conf"]
 
 
 def test_an_init_that_is_not_known() -> None:

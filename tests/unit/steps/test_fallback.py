@@ -16,8 +16,9 @@ from tests.unit.building import (
 )
 
 from pvprep.draft import Draft
-from pvprep.facts import InitrdProof
+from pvprep.facts import Distro, InitrdProof
 from pvprep.steps import initrd
+from pvprep.survey.storage import disks_named
 
 RULES = "/etc/udev/rules.d/59-pvprep-names.rules"
 HOOK = "/etc/initramfs-tools/hooks/pvprep"
@@ -88,7 +89,20 @@ def test_by_uuid_no_name_has_to_hold() -> None:
 
 def test_xenlinux_names() -> None:
     texts = written(run("fallback", guest(kernels=[XENLINUX])))
-    assert 'KERNEL=="sda", SYMLINK+="hda"' in texts[RULES]
+    assert texts[RULES].split("\n")[2:4] == [
+        'SUBSYSTEM=="block", KERNEL=="sda", SYMLINK+="hda"',
+        'SUBSYSTEM=="block", KERNEL=="sda[0-9]*", SYMLINK+="hda%n"',
+    ], "udev of that time knows no TEST, and sysfs no class/block"
+
+
+def test_the_oldest_udev_has_a_grammar_of_its_own() -> None:
+    facts = guest(kernels=[XENLINUX], distro=Distro("rhel", "4"), initrd_tool="mkinitrd")
+    text = written(run("fallback", facts))[RULES]
+    assert text.split("\n")[2:] == ['KERNEL="sda", SYMLINK="hda"',
+                                    'KERNEL="sda[0-9]*", SYMLINK="hda%n"', ""]  # fmt: skip
+    assert [disk.name for disk in disks_named({RULES: text, "/etc/fstab": "/dev/hda1 / x\n"})] == [
+        "sda"
+    ], "the next survey knows what it was"
 
 
 def test_a_second_run_does_nothing() -> None:

@@ -10,6 +10,7 @@ from tests.unit.building import (
     kernel,
     kinds,
     link,
+    removed,
     run,
     settle,
     written,
@@ -96,3 +97,10 @@ def test_kudzu_is_switched_off() -> None:
     moves = [(move.path, move.to) for move in kinds(run("hardware", facts), Move)]
     assert moves == [(path, path.replace("S05", "K95")) for path in links]
     assert run("hardware", settle(facts)[0]).changes() == ()
+
+
+def test_kudzu_that_is_off_in_part() -> None:
+    on, off = (f"/etc/rc.d/rc3.d/{name}kudzu" for name in ("S05", "K95"))
+    real = "/etc/rc.d/init.d/kudzu"
+    facts = guest({path: link(path, "../init.d/kudzu", "#", real) for path in (on, off)})
+    assert removed(run("hardware", facts)) == [on]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.building import XENLINUX, guest, ids, kernel, kinds, run, said
+from tests.unit.building import XENLINUX, guest, ids, kernel, kinds, run, said, written
 
 from pvprep.changes import InstallPackages
 from pvprep.facts import Distro
@@ -114,6 +114,8 @@ def test_rhel_has_no_kernel_for_pv_and_here_is_the_proof(version: str) -> None:
         (Distro("sles", "12.1"), "", ("kernel-xen",)),
         (Distro("sles", "12.5"), "", ("kernel-default",)),
         (Distro("suse", "11"), "", ("kernel-xen",)),
+        (Distro("suse", "10.2"), "", ("kernel-xenpae", "kernel-xen")),
+        (Distro("rhel", "4"), "", ("kernel-xenU",)),
         (Distro("opensuse-leap", "15.6", like=("suse",)), "", ("kernel-default",)),
         (Distro("opensuse-leap", "42.1", like=("suse",)), "", ("kernel-xen",)),
         (Distro("opensuse-tumbleweed", "20260101"), "", ("kernel-default",)),
@@ -123,6 +125,41 @@ def test_the_package_is_the_familys(distro: Distro, repo: str, names: tuple[str,
     facts = guest({REPO: repo}, kernels=[kernel(pv=False)], distro=distro)
     (change,) = kinds(run("kernel", facts), InstallPackages)
     assert change.one_of == names
+
+
+@pytest.mark.parametrize(
+    ("distro", "userland", "names"),
+    [
+        (Distro("debian", "4.0"), "i386", ("linux-image-2.6-xen-686",)),
+        (Distro("debian", "5.0.10"), "amd64", ("linux-image-2.6-xen-amd64",)),
+        (Distro("debian", "6.0.10"), "amd64", ("linux-image-2.6-amd64",)),
+        (Distro("debian", "8.11"), "i386", ("linux-image-amd64", "linux-image-686-pae")),
+        (Distro("debian", "10"), "i386", ("linux-image-amd64", "linux-image-amd64:amd64")),
+        (Distro("debian", ""), "amd64", ("linux-image-amd64", "linux-image-cloud-amd64")),
+        (Distro("ubuntu", "8.04"), "i386", ("linux-image-xen",)),
+        (Distro("ubuntu", "12.04"), "i386",
+         ("linux-image-virtual", "linux-image-generic-pae", "linux-image-server")),
+        (Distro("ubuntu", "14.04"), "amd64", ("linux-image-virtual", "linux-image-generic")),
+        (Distro("linuxmint", "9", like=("debian",)), "amd64",
+         ("linux-image-amd64", "linux-image-generic")),
+    ],
+)  # fmt: skip
+def test_the_package_of_debians_and_ubuntus_release(
+    distro: Distro, userland: str, names: tuple[str, ...]
+) -> None:
+    facts = guest(
+        kernels=[kernel(pv=False)], distro=distro, machine={"userland": userland}
+    )
+    draft = run("kernel", facts)
+    (change,) = kinds(draft, InstallPackages)
+    assert change.one_of == names
+    learns = "/var/lib/dpkg/arch" in written(draft)
+    assert learns == any(":" in name for name in names), "dpkg before 1.16 has no such file"
+
+
+def test_a_32_bit_kernel_without_pae_will_not_do() -> None:
+    facts = guest(kernels=[kernel(proof={"bits": 32, "no_pae": True})])
+    assert ids(run("kernel", facts))[0] == "kernel.no-pae"
 
 
 @pytest.mark.parametrize("repo", [UEK.format(0), "", "[ol9_UEKR7]\nname=x\n"])

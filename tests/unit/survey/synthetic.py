@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 COMPRESSIONS = ("gzip", "bzip2", "lzma", "xz", "lzo", "lz4", "zstd")
-LINUX_PV = {1: b"\0" * 8, 5: b"xen-3.0\0", 6: b"linux\0", 8: b"generic\0"}
+LINUX_PV = {1: b"\0" * 8, 5: b"xen-3.0\0", 6: b"linux\0", 8: b"generic\0", 9: b"yes\0"}
 LINUX_PVH = {18: b"\0\0\0\1"}
 
 FILE = 0o100644

@@ -13,7 +13,7 @@ from tests.unit.trees import Running
 
 from pvprep.guest import Guest
 from pvprep.survey import kernels as module
-from pvprep.survey.kernels import kernels, version_key
+from pvprep.survey.kernels import FRONTENDS, kernels, version_key
 
 
 @pytest.fixture
@@ -123,6 +123,24 @@ def test_modules_by_any_suffix(root: Path, suffix: str) -> None:
     dep = f"kernel/a/xen-blkfront.ko{suffix}: kernel/b/xen-netfront.ko\nkernel/ext4.ko:\n"
     (root / f"lib/modules/{VERSION}/modules.dep").write_text(dep)
     assert kernels(Guest(str(root)))[0][0].modules == {"xen_blkfront"}
+
+
+@pytest.mark.parametrize(
+    ("config", "builtin"),
+    [
+        ("CONFIG_XEN_BLKDEV_FRONTEND=y\nCONFIG_XEN_NETDEV_FRONTEND=m\n",
+         {"xen_blkfront", "xenblk"}),
+        ("CONFIG_XEN_BLKDEV_FRONTEND=y\nCONFIG_XEN_NETDEV_FRONTEND=y\n", FRONTENDS),
+        ("# CONFIG_XEN_BLKDEV_FRONTEND is not set\n", set()),
+    ],
+)  # fmt: skip
+def test_what_is_built_in_before_there_was_a_list_of_it(
+    root: Path, config: str, builtin: set[str]
+) -> None:
+    (root / f"boot/config-{VERSION}").write_text(config)
+    assert kernels(Guest(str(root)))[0][0].builtin == {"ext4"}
+    (root / f"lib/modules/{VERSION}/modules.builtin").unlink()
+    assert kernels(Guest(str(root)))[0][0].builtin == builtin
 
 
 def test_versions_sort_as_people_count() -> None:

@@ -326,6 +326,6 @@ def test_attached_disks_have_the_names_that_the_guest_knows(
 ) -> None:
     found = storage.named(_layout(2, 1), [Disk(name) for name in known])
     assert tuple(disk.name for disk in found.disks) == names
-    first = storage._join(names[0], 1)
+    first = storage.partition_name(names[0], 1)
     assert found.disks[0].partitions[0].name == first
     assert found.mounts[0].parts == (first,)

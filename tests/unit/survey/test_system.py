@@ -94,6 +94,57 @@ def test_a_distribution_before_os_release(
     assert (found.version, found.family) == (version, family)
 
 
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({"etc/redhat-release": "Red Hat Enterprise Linux Server release 5 (Tikanga)\n"},
+         ("rhel", "5", "Tikanga", "redhat")),
+        ({"etc/SuSE-release": "SUSE Linux Enterprise Server 10 (i586)\nVERSION = 10\n"
+          "PATCHLEVEL = 2\n"}, ("suse", "10.2", "i586", "suse")),
+        ({"etc/debian_version": "4.0\n"}, ("debian", "4.0", "etch", "debian")),
+        ({"etc/debian_version": "5.0.10\n"}, ("debian", "5.0.10", "lenny", "debian")),
+        ({"etc/debian_version": "6.0.10\n", "etc/lsb-release": "LSB_VERSION=3.2\n"},
+         ("debian", "6.0.10", "squeeze", "debian")),
+        ({"etc/debian_version": "lenny/sid\n", "etc/lsb-release": "DISTRIB_ID=Ubuntu\n"
+          "DISTRIB_RELEASE=8.04\nDISTRIB_CODENAME=hardy\n"
+          'DISTRIB_DESCRIPTION="Ubuntu 8.04.4 LTS"\n'}, ("ubuntu", "8.04", "hardy", "debian")),
+        ({"etc/debian_version": "squeeze/sid\n", "etc/lsb-release": "DISTRIB_ID=LinuxMint\n"
+          "DISTRIB_RELEASE=9\n"}, ("linuxmint", "9", "", "debian")),
+        ({"etc/os-release": "ID=debian\nPRETTY_NAME=sid\n", "etc/debian_version": "trixie/sid\n"},
+         ("debian", "", "", "debian")),
+    ],
+)  # fmt: skip
+def test_what_a_tree_says_and_nothing_of_the_host(
+    tmp_path: Path, files: dict[str, str], found: tuple[str, str, str, str]
+) -> None:
+    """Without a version, the library would look into the /etc of the host."""
+    distro = system.distro(tree(tmp_path, files))
+    assert (distro.id, distro.version, distro.codename, distro.family) == found
+
+
+def test_a_name_for_people(tmp_path: Path) -> None:
+    assert system.distro(tree(tmp_path, {"etc/debian_version": "4.0\n"})).name == (
+        "Debian GNU/Linux 4.0 (etch)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        ({"etc/sysconfig/network": "NETWORKING=yes\nHOSTNAME=bifit.example.org\n"},
+         "bifit.example.org"),
+        ({"etc/sysconfig/network": "HOSTNAME=localhost.localdomain\n"}, ""),
+        ({"etc/HOSTNAME": "linux-c0v3.site\n"}, "linux-c0v3.site"),
+        ({"etc/hostname": "a\n", "etc/HOSTNAME": "b\n"}, "a"),
+        ({}, ""),
+    ],
+)  # fmt: skip
+def test_where_old_systems_have_their_name(
+    tmp_path: Path, files: dict[str, str], name: str
+) -> None:
+    assert system.machine(tree(tmp_path, files)).hostname == name
+
+
 def test_centos_6_has_a_link(tmp_path: Path) -> None:
     files = {"etc/redhat-release": "-> centos-release",
              "etc/centos-release": "CentOS release 6.10 (Final)\n"}  # fmt: skip
@@ -151,6 +202,7 @@ def test_an_os_release_without_end(tmp_path: Path) -> None:
         ({"sbin/init": "-> /lib/systemd/systemd"}, "systemd"),
         ({"sbin": "-> usr/sbin", "usr/sbin/init": "-> ../lib/systemd/systemd"}, "systemd"),
         ({"sbin/init": "", "sbin/initctl": "", "etc/init": "/"}, "upstart"),
+        ({"sbin/init": "", "sbin/initctl": "", "etc/event.d": "/"}, "upstart"),
         ({"sbin/init": "", "etc/inittab": "", "etc/init": "/"}, "sysvinit"),
         ({"sbin/init": "", "etc/inittab": "/"}, ""),
         ({"sbin/init": "-> /bin/busybox"}, ""),

@@ -1,0 +1,1 @@
+"""Guests of old releases, as trees: files in their real formats, images made in the real form."""

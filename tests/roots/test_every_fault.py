@@ -1,0 +1,103 @@
+"""A conversion of a real root, with a fault at every call that alters anything: nothing is lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.roots import everywhere, trees
+from tests.roots.everywhere import Layer, forked, going_wrong
+
+from pvprep.errors import Exit
+
+pytestmark = pytest.mark.roots
+# Each so many calls in every run; PVPREP_EVERY=1 tries all of them (`make faults`).
+STEP = int(os.environ.get("PVPREP_EVERY", "29"))
+NOTHING_LOST = {
+    "EIO": OSError(errno.EIO, "Input/output error"),
+    "ENOSPC": OSError(errno.ENOSPC, "No space left on device"),
+    "EROFS": OSError(errno.EROFS, "Read-only file system"),
+    "Ctrl-C": KeyboardInterrupt(),
+}
+
+
+@contextmanager
+def layer(root: Path, directory: Path, name: object) -> Iterator[Layer]:
+    with trees.layer(root, directory / str(name)) as merged:
+        yield Layer(root, merged)
+
+
+@pytest.fixture(scope="module")
+def points(small_guest: Path, tmp_path_factory: pytest.TempPathFactory) -> int:
+    """How many calls a conversion makes."""
+    with layer(small_guest, tmp_path_factory.mktemp("points"), "all") as tree:
+        return everywhere.count(tree.prepare)
+
+
+def _kill(name: str, args: tuple[Any, ...]) -> None:
+    if name == "write":
+        os.pwrite(args[0], bytes(args[1])[: len(args[1]) // 2], 0)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_killed_it_is_recovered_to_one_of_the_ends(
+    small_guest: Path, tmp_path: Path, points: int
+) -> None:
+    assert points > 100
+    lost = []
+    for at in range(1, points + 1, STEP):
+        with layer(small_guest, tmp_path, at) as tree:
+
+            def work(tree: Layer = tree, at: int = at) -> Exit:
+                with going_wrong(at, _kill):
+                    return tree.prepare()
+
+            assert forked(work) == -signal.SIGKILL
+            recovered = forked(lambda tree=tree: tree.history("recover"))
+            if recovered or not _whole(tree):
+                lost.append(f"{at}: {recovered}, {tree.differences()}")
+    _note("killed", len(range(1, points + 1, STEP)), len(lost))
+    assert lost == []
+
+
+@pytest.mark.parametrize("name", NOTHING_LOST)
+def test_failing_it_puts_everything_back(
+    small_guest: Path, tmp_path: Path, points: int, name: str
+) -> None:
+    lost = []
+    for at in range(1, points + 1, STEP):
+        with layer(small_guest, tmp_path, at) as tree:
+
+            def wrong(_name: str, _args: tuple[Any, ...]) -> None:
+                raise NOTHING_LOST[name]
+
+            def work(tree: Layer = tree, at: int = at) -> Exit:
+                with going_wrong(at, wrong):
+                    return tree.prepare()
+
+            status = forked(work)
+            if status == Exit.HALF_WAY:
+                status = forked(lambda tree=tree: tree.history("recover")) or Exit.PUT_BACK
+            ends = (Exit.DONE, Exit.NOT_READY, Exit.PUT_BACK)
+            if status not in ends or not _whole(tree):
+                lost.append(f"{at}: {status}, {tree.differences()}")
+    _note(name, len(range(1, points + 1, STEP)), len(lost))
+    assert lost == []
+
+
+def _whole(tree: Layer) -> bool:
+    """At one of the ends: as before, or ready, with an exact way back."""
+    if not tree.differences():
+        return True
+    return tree.ready and forked(lambda: tree.history("rollback")) == 0 and not tree.differences()
+
+
+def _note(what: str, tried: int, lost: int) -> None:
+    """For the figures in the README, which the long run writes."""
+    print(f"faults: {what}: {tried} tried, {lost} lost")
