@@ -95,9 +95,9 @@ def _add_image(group: Any) -> None:
         "--key-file", metavar="FILE", default="", help="the key of an encrypted (LUKS) disk"
     )
     group.add_argument(
-        "--backup-to", choices=("qcow2-overlay", "copy", "none"), default="",
-        help="a way back besides rollback: change a new overlay only (the default for qcow2), or "
-        "copy the disk first",
+        "--backup-to", metavar="HOW[:FILE]", default="",
+        help="a way back besides rollback: qcow2-overlay (a new file takes all changes: the "
+        "default for qcow2), copy (made first) or none",
     )  # fmt: skip
 
 
@@ -244,12 +244,15 @@ def options(args: argparse.Namespace) -> Options:
     for path in args.kernel_package:
         if not os.path.isfile(path):
             raise UsageError(f"--kernel-package {path}: no such file")
-    if args.kernel_from not in ("", "host") and not os.path.exists(args.kernel_from):
-        raise UsageError(f"--kernel-from {args.kernel_from}: no such directory or package")
+    place = args.kernel_from
+    if place and args.kernel_package:
+        raise UsageError("--kernel-from and --kernel-package are two sources of one kernel")
+    if place not in ("", "host") and not os.path.exists(place):
+        raise UsageError(f"--kernel-from {place}: no such directory or package")
     made = Options(
         device_names=args.device_names,
         kernel_packages=tuple(os.path.abspath(path) for path in args.kernel_package),
-        kernel_from=args.kernel_from,
+        kernel_from=place if place in ("", "host") else os.path.abspath(place),
         # Of an image no code is run unless it is asked for.
         initrd=args.initrd or ("append" if args.image else "rebuild"),
         type=args.type,

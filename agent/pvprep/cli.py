@@ -18,6 +18,7 @@ from .errors import Exit, PvprepError
 
 if TYPE_CHECKING:
     from .guest import Guest
+    from .images.backups import Prepared
     from .plan import Plan
     from .report import Screen
 
@@ -80,7 +81,7 @@ def _run(args: argparse.Namespace) -> Exit:
 
         images.detach(Screen().say)
         return Exit.DONE
-    with _guest(args) as guest:
+    with _backup(args) as way_back, _guest(args, way_back) as guest:
         if args.verb == "report":
             from . import bundle
 
@@ -90,23 +91,50 @@ def _run(args: argparse.Namespace) -> Exit:
 
             return history.run(args.verb, guest, args.verify, args.dry_run, args.json)
         plan, screen = _convert(args, guest)
+        if way_back and plan.errors:
+            way_back.discard()
     # After the disks were given back: what goes wrong there must not follow a config.
     return _finish(args, guest, plan, screen)
 
 
 @contextmanager
-def _guest(args: argparse.Namespace) -> Iterator[Guest]:
+def _backup(args: argparse.Namespace) -> Iterator[Optional[Prepared]]:
+    """The disks of --image to work on: those given, or what is made so that these stay as they are.
+
+    What was made goes again where the run ends without having converted anything.
+    """
+    if not args.image:
+        yield None
+        return
+    from .images.backups import Prepared, Target, prepare_backup
+    from .report import Screen
+
+    disks = tuple(map(os.path.abspath, args.image))
+    if args.verb != "prepare" or args.dry_run:
+        yield Prepared(tuple(Target(disk, "") for disk in disks))
+        return
+    made = prepare_backup(disks, args.backup_to, Screen().say)
+    try:
+        yield made
+    except BaseException as error:
+        if getattr(error, "status", None) is not Exit.HALF_WAY:
+            made.discard()
+        raise
+
+
+@contextmanager
+def _guest(args: argparse.Namespace, way_back: Optional[Prepared]) -> Iterator[Guest]:
     """The system itself, a tree, or a guest on disks that are attached for as long as it takes."""
     from .guest import Guest
 
-    if not args.image:
+    if way_back is None:
         yield Guest(args.root)
         return
     from . import images
     from .report import Screen
 
     request = images.Request(
-        tuple(map(os.path.abspath, args.image)),
+        tuple(target.path for target in way_back.disks),
         args.attach or "auto",
         read_only=args.verb in arguments.READ_ONLY or args.dry_run,
         key_file=args.key_file,

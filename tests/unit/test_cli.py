@@ -88,6 +88,7 @@ def run(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
         (["detach", "--image", "/dev/null"], "--image does not go with `detach`"),
         (["check", "--image", "/dev/null", "--backup-to", "copy"], "--backup-to goes with `prep"),
         (["--image", "/dev/null", "--to-xenstore"], "--to-xenstore is for a guest that runs"),
+        (["--kernel-from", "host", "--kernel-package", "/etc/passwd"], "two sources of one kernel"),
         (["--kernel-from", "/none"], "--kernel-from /none: no such directory or package"),
         (["recover", "--dry-run"], "--dry-run does not go with `recover`"),
         (["--emit-config="], "--emit-config= wants a file"),
@@ -162,15 +163,14 @@ def test_the_options_are_what_was_asked_for(
         capfd, "--device-names", "xvd", "--kernel-package", str(package), "--type", "pvh",
         "--bootloader", "pvgrub", "--name", "a", "--bridge", "b", "--memory", "1", "--maxmem", "2",
         "--vcpus", "3", "--disk-backend", "/dev/vg/a=b", "--disk-backend", "sdb=/dev/vg/b",
-        "--mac", MAC.upper(), "--format", "libvirt", "--xen", "4.17.3", "--kernel-from", "host",
-        "--initrd", "append",
+        "--mac", MAC.upper(), "--format", "libvirt", "--xen", "4.17.3", "--initrd", "append",
     )  # fmt: skip
     options = looked["options"]
     assert vars(options) == {
         "device_names": "xvd", "kernel_packages": (str(package),), "type": "pvh",
         "bootloader": "pvgrub", "name": "a", "bridge": "b", "memory_mib": 1, "maxmem_mib": 2,
         "vcpus": 3, "disk_backends": {"xvda": "/dev/vg/a=b", "sdb": "/dev/vg/b"}, "macs": (MAC,),
-        "form": "libvirt", "xen": (4, 17), "kernel_from": "host", "initrd": "append",
+        "form": "libvirt", "xen": (4, 17), "kernel_from": "", "initrd": "append",
     }  # fmt: skip
 
 
