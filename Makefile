@@ -61,7 +61,7 @@ test-xen: setup
 
 # What takes too long for every run, but for Xen.
 test-long: setup
-	@PVPREP_EVERY=1 $(VENV)/bin/pytest -n 2 --dist worksteal -m long
+	@$(VENV)/bin/pytest -n 2 --dist worksteal -m long
 
 deb: $(DEB)
 

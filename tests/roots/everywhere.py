@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
+import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +26,9 @@ from pvprep.guest import Guest
 from pvprep.options import Options
 from pvprep.report import Screen
 
+INTERRUPTED = 98
 # No code of the guest runs, so that every call is one of pvprep's own.
-OPTIONS = Options()
+OPTIONS = Options(initrd="append")
 
 
 class Layer:
@@ -34,6 +38,8 @@ class Layer:
         self.lower = lower
         self.root = merged
         self._upper = merged.parent / "upper"
+        self._upper.chmod(lower.stat().st_mode & 0o7777)
+        shutil.copystat(lower, self._upper)
 
     def prepare(self) -> Exit:
         """Convert it in this process."""
@@ -78,7 +84,10 @@ def forked(work: Callable[[], Any]) -> int:
             os._exit(int(work()))
         except PvprepError as error:
             os._exit(int(error.status))
+        except KeyboardInterrupt:
+            os._exit(INTERRUPTED)  # the command line says that nothing was changed
         except BaseException:
+            traceback.print_exc(file=sys.__stdout__)
             os._exit(99)
     status = os.waitpid(child, 0)[1]
     return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
@@ -86,13 +95,16 @@ def forked(work: Callable[[], Any]) -> int:
 
 @contextmanager
 def going_wrong(at: int, wrong: Callable[[str, tuple[Any, ...]], None]) -> Iterator[None]:
-    """Have something happen ahead of the nth call that alters anything."""
-    count = 0
+    """Have something happen ahead of the nth call that alters anything.
+
+    What a child of this process does (unpacking, for one) does not count.
+    """
+    count, own = 0, os.getpid()
 
     def before(name: str, args: tuple[Any, ...]) -> None:
         nonlocal count
-        count += 1
-        if count == at:
+        count += os.getpid() == own
+        if count == at and os.getpid() == own:
             wrong(name, args)
 
     with calls(before):
