@@ -29,11 +29,8 @@ Say = Callable[[str], None]
 @contextmanager
 def attached(request: Request, say: Say) -> Iterator[Guest]:
     """The guest on these disks, mounted; afterwards the host is as it was. See images.attached."""
-    with ExitStack() as exits, _orderly():
-        held = [exits.enter_context(_held(path, request.read_only)) for path in request.disks]
-        for number, one in enumerate(held):
-            if one.path in [other.path for other in held[:number]]:
-                raise refusal(f"{one.path} is given twice", "give each disk once")
+    with ExitStack() as exits, orderly():
+        held = held_all(request, exits)
         record = Record()
         exits.callback(record.close)
         apart = exits.enter_context(mounting.apart())
@@ -280,6 +277,15 @@ def _inode(guest: Guest, name: str) -> int:
     return info.st_ino if info else 0
 
 
+def held_all(request: Request, exits: ExitStack) -> list[Held]:
+    """All disks, ours until the stack is left. PvprepError where one is in use, or given twice."""
+    held = [exits.enter_context(_held(path, request.read_only)) for path in request.disks]
+    for number, one in enumerate(held):
+        if one.path in [other.path for other in held[:number]]:
+            raise refusal(f"{one.path} is given twice", "give each disk once")
+    return held
+
+
 @contextmanager
 def _held(path: str, read_only: bool) -> Iterator[Held]:
     """The disk is ours; in the end all that was written is where every other opener sees it."""
@@ -292,7 +298,7 @@ def _held(path: str, read_only: bool) -> Iterator[Held]:
 
 
 @contextmanager
-def _orderly() -> Iterator[None]:
+def orderly() -> Iterator[None]:
     """SIGTERM and SIGHUP end it as Ctrl-C does, unless somebody handles them already."""
 
     def stop(number: int, _frame: Optional[FrameType]) -> None:
