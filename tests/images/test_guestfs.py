@@ -24,7 +24,7 @@ from pvprep.journal import Journal
 from pvprep.workers import GuestWorkers
 
 guestfs = pytest.importorskip("guestfs")
-pytestmark = pytest.mark.guest
+pytestmark = [pytest.mark.guest, pytest.mark.long]
 
 BOOT, OPT = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 FSTAB = f"""/dev/mapper/vg-root / ext4 defaults 0 1
