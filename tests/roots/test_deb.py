@@ -114,7 +114,7 @@ def test_what_is_made_from_the_program_is_the_same_each_time(made: list[str]) ->
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        (["r"], ["rollback", "recover"]),
+        (["r"], ["rollback", "recover", "report"]),
         (["explain", "kernel.pv"], ["kernel.pvhvm-only", "kernel.pv32"]),
         (["check", ""], []),
         (["--type", "="], ["pv", "pvh", "pvshim", "hvm"]),
