@@ -33,17 +33,20 @@ class Appliance:
         """key: gives the passphrase for a LUKS container, asked for by name."""
         self._g, self._read_only, self._say, self._key = handle, read_only, say, key
         self._parts: dict[str, tuple[str, ...]] = {}  # device -> partitions under it
-        self._disks = tuple(
-            self._disk(device, number) for number, device in enumerate(handle.list_devices())
-        )
         self._nodes: list[Node] = []
         self._rows: list[roots.Wanted] = []
         self._stale: dict[str, bytes] = {}
+        self._opened = 0
+        self._disks = tuple(
+            self._disk(device, number) for number, device in enumerate(handle.list_devices())
+        )
 
     def mount(self) -> None:
         """Find the root and mount it, and what its fstab mounts below it."""
-        self._nodes += list(self._unlocked())
-        self._nodes += [*self._arrays(), *self._logical()]
+        # A container may lie on an array, and on a logical volume as well as below one.
+        for layer in (self._arrays, self._unlocked, self._logical, self._unlocked):
+            inside = list(layer())  # which takes out of the nodes what it looked into
+            self._nodes += inside
         layout = Layout(self._disks, ())
         asleep = [node.name for node in self._nodes if node.content.fstype == "swsuspend"]
         if asleep and not self._read_only:
@@ -151,9 +154,10 @@ class Appliance:
     def _unlocked(self) -> Iterator[Node]:
         """The inside of each LUKS container. What lies on it is started afterwards."""
         closed = [node for node in self._nodes if node.content.fstype == "crypto_LUKS"]
-        for number, node in enumerate(closed):
+        for node in closed:
             self._nodes.remove(node)
-            around, mapping = _device(node), f"pvprep{number}"
+            around, mapping = _device(node), f"pvprep{self._opened}"
+            self._opened += 1
             try:
                 self._g.cryptsetup_open(
                     around, self._key(node.name), mapping, readonly=self._read_only
@@ -183,8 +187,8 @@ class Appliance:
             paths += (f"/dev/md{name}",) if name.isdigit() else ()
             kind, uuid = str(detail.get("level", "raid")), str(detail.get("uuid", "")).lower()
             yield self._node(device, kind, paths=paths, containers=(uuid,))
-        inside = "linux_raid_member"
-        self._nodes = [node for node in self._nodes if node.content.fstype != inside]
+        member = "linux_raid_member"
+        self._nodes = [node for node in self._nodes if node.content.fstype != member]
 
     def _logical(self) -> Iterator[Node]:
         g = self._g

@@ -39,6 +39,7 @@ from .appliance import Appliance
 from .by_kernel import held_all, orderly
 from .host import refusal
 from .inuse import Held
+from .record import Record
 from .request import Request
 
 Say = Callable[[str], None]
@@ -48,7 +49,6 @@ _PATIENCE = 30.0  # seconds until a program that has something open lets go
 _GRACE = 5.0  # seconds
 _POLL = 0.02
 _PR_SET_PDEATHSIG = 1
-_MNT_DETACH = 2
 
 
 class SilentGuest(Guest):
@@ -79,16 +79,19 @@ def attached(request: Request, say: Say) -> Iterator[Guest]:
     with ExitStack() as exits, orderly():
         held = held_all(request, exits)
         drives = [(one.path, _format(path, one)) for path, one in zip(request.disks, held)]
-        place = exits.enter_context(mounting.apart())
-        root = f"{place}/root"
+        exits.callback(Record().close)  # keeps the directory that is mounted on
+        apart = exits.enter_context(mounting.apart())
+        root = f"{apart.place}/root"
         os.mkdir(root)
         server = _Server(request, drives, root)
         try:
             layout = server.layout(say, request.key_file)
             yield SilentGuest(root, layout=layout)
         except BaseException:
+            apart.enter()
             server.end(say, failed=True)
             raise
+        apart.enter()
         server.end(say, failed=False)
 
 
@@ -245,6 +248,9 @@ def _serve(
         os.setsid()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+        if "LIBGUESTFS_DEBUG" not in os.environ:
+            # It has a line for each file that is not there; what matters is raised as well.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         handle = _launch(drives, request.read_only)
         appliance = Appliance(handle, request.read_only, lambda line: tell("say", line), key)
         appliance.mount()
@@ -255,7 +261,6 @@ def _serve(
         loop.start()
         tell("layout", appliance.layout())
         pickle.load(asked)  # "end"; or EOFError
-        ctypes.CDLL(None).umount2(os.fsencode(root), _MNT_DETACH)
         loop.join(_PATIENCE)
         if loop.is_alive():
             raise PvprepError("a program still has something open in the guest's tree")
