@@ -172,7 +172,9 @@ def test_the_real_pygrub_takes_it(story: Story) -> None:
     assert story.check.json["pygrub"]["kernel"] == f"/boot/vmlinuz-{story.version}"
     assert story.real == story.promised
     assert story.real.kernel == (story.source / f"boot/vmlinuz-{story.version}").read_bytes()
-    assert story.real.args.endswith("console=hvc0")
+    consoles = [word for word in story.real.args.split() if word.startswith("console=")]
+    assert consoles[-1] == "console=hvc0"
+    assert "root=/dev/xvda1" in story.real.args
 
 
 def test_a_second_time_nothing_is_done(story: Story) -> None:

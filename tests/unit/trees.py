@@ -60,11 +60,14 @@ def image(pv: bool = True) -> bytes:
 
 
 def initrd(
-    preload: Sequence[str] = (), files: Sequence[tuple[str, bytes]] = (), frontends: bool = True
+    preload: Sequence[str] = (),
+    files: Sequence[tuple[str, bytes]] = (),
+    frontends: bool = True,
+    version: str = VERSION,
 ) -> bytes:
     """An initrd as initramfs-tools makes it."""
     listed = "".join(f"{name}\n" for name in preload).encode()
-    drivers = [(path, b"ELF") for path in FRONTENDS] if frontends else []
+    drivers = [(path.replace(VERSION, version), b"ELF") for path in FRONTENDS] if frontends else []
     return cpio([("scripts/functions", b"#"), ("conf/modules", listed), *drivers, *files])
 
 
@@ -108,7 +111,7 @@ class Builder:
         listed = (self.root / "etc/initramfs-tools/modules").read_text()
         rules = self.root / RULES
         files = [(RULES, rules.read_bytes())] if rules.exists() else []
-        content = initrd(module_lists.names(listed), files)
+        content = initrd(module_lists.names(listed), files, version=change.version)
         (self.root / output[1:]).write_bytes(content)
         self.built.append(change.path)
         self.after()
