@@ -20,7 +20,7 @@ SAYERS = [
 ]
 # An id as a literal, `topic.what`; file names such as "x.conf" have other endings.
 ID = re.compile(r"\"([a-z]+\.[a-z0-9]+(?:-[a-z0-9]+)*)\"(?!:)")
-NAMES = ("grub.cfg", "grub.conf", "menu.lst", "rpmdb.sqlite")
+NAMES = ("fedora.serial-console-available", "grub.cfg", "grub.conf", "menu.lst", "rpmdb.sqlite")
 
 
 def said() -> dict[str, str]:

@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from typing import Any, Optional
 
 from ..guest import ENVIRONMENT, dying_with_parent
+from ..synced import private
 from .host import document, must, refusal
 
 _SUFFIXES = {
@@ -108,7 +109,7 @@ class Export:
 
     def __init__(self, image: str, form: str, read_only: bool, place: str) -> None:
         self.path = os.path.join(place, os.path.basename(image))
-        with open(self.path, "xb"):
+        with open(self.path, "xb", opener=private):
             pass
         self._log = os.path.join(place, "log")
         said = must(["qemu-img", "info", "-U", "--output=json", "-f", form, image], image)
@@ -128,7 +129,7 @@ class Export:
             self._process = None
 
     def _start(self, argv: list[str]) -> None:
-        with open(self._log, "wb") as log:
+        with open(self._log, "wb", opener=private) as log:
             try:
                 self._process = subprocess.Popen(
                     argv,

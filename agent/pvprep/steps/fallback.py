@@ -3,7 +3,7 @@
 Under PV the disk is /dev/xvda; under emulated hardware it is /dev/sda again (or hda, vda, nvme0n1).
 A udev rule gives the emulated disk its PV name as a second one, in the system and in the initrd, so
 that fstab, root= and resume= hold in both. Where a real xvd disk exists the rule does nothing. (The
-udev of a system with a XenLinux kernel may be older than that condition: there it has none.)
+udev of a system with a XenLinux kernel may be older than that condition: there it has none).
 """
 
 from __future__ import annotations
