@@ -148,7 +148,8 @@ def test_what_is_opened_for_writing_says_who_may_read_it() -> None:
         writes = len(words) > 1 and words[1].strip("'") in ("w", "wb", "a", "x", "xb")
         if name == "open" and writes and path.name not in known:
             safe = any(keyword.arg == "opener" for keyword in call.keywords)
-            by_descriptor = "os.open(" in words[0] or words[0] in ("fd", "descriptor")
+            made = ("os.open(", "os.dup(", "fd", "descriptor")
+            by_descriptor = words[0].startswith(made)
             nowhere = words[0] == "os.devnull"
             there = path.name == "delivery.py" and words[0] == "place"  # a pipe or a device
             assert safe or by_descriptor or nowhere or there, f"{path}:{call.lineno}"

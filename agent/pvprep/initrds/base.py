@@ -15,6 +15,7 @@ from ..survey.archives import Walk
 from ..survey.cpio import Member
 from ..survey.isolate import Prover
 from ..survey.streams import PayloadError, Stream, open_file
+from ..synced import private
 from .newc import Item, Tree
 
 # The first member of an archive of ours. A second run replaces that archive: they never pile up.
@@ -113,7 +114,7 @@ def _modules(place: str, version: str, directory: str) -> str:
 
 def _copy(member: Member, stream: Stream, to: str) -> None:
     left = member.size
-    with open(to, "wb") as out:
+    with open(to, "wb", opener=private) as out:
         while left and (piece := stream.take(min(left, _PIECE))):
             out.write(piece)
             left -= len(piece)

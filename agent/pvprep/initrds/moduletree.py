@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from ..errors import PvprepError
 from ..guest import ENVIRONMENT, Guest
+from ..synced import private
 from .base import Base, unpack_modules
 from .newc import Item
 
@@ -138,7 +139,7 @@ def _index(directory: str) -> dict[str, bytes]:
 def _write(directory: str, path: str, content: bytes) -> None:
     place = os.path.join(directory, path)
     os.makedirs(os.path.dirname(place), exist_ok=True)
-    with open(place, "wb") as out:
+    with open(place, "wb", opener=private) as out:
         out.write(content)
 
 

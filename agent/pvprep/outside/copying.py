@@ -16,7 +16,7 @@ from ..errors import Exit, PvprepError
 from ..guest import ENVIRONMENT, Guest, Line
 from ..moduletree import GENERATED
 from ..survey.kernels import listed_modules
-from ..synced import CREATE, chunks, digest, write_all
+from ..synced import CREATE, chunks, digest, private, write_all
 from .member import DIR, FILE, LINK, Member, refused, stays_inside, version_of
 from .shelf import MAX_FILES, MAX_SIZE, members
 
@@ -166,5 +166,5 @@ def _spell(guest: Guest, change: PlaceKernel, place: str) -> None:
         rows = [row.split() for row in file.read().splitlines()]
     home = f"/lib/modules/{change.version}"
     text = "".join(" ".join(f"{home}/{word}" for word in row) + "\n" for row in rows)
-    with open(place, "w", errors="surrogateescape") as file:
+    with open(place, "w", errors="surrogateescape", opener=private) as file:
         file.write(text)
