@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.roots.trees import copy, in_tree
+from tests.roots.trees import in_tree, layer
 
 from pvprep import initrds
 from pvprep.errors import PvprepError
@@ -49,13 +50,15 @@ def _has_frontends(names: list[str]) -> bool:
 
 
 @pytest.fixture
-def tree(with_kernel: Path, tmp_path: Path) -> Path:
-    return copy(with_kernel, tmp_path / "tree")
+def tree(with_kernel: Path, tmp_path: Path) -> Iterator[Path]:
+    with layer(with_kernel, tmp_path / "memory") as root:
+        yield root
 
 
 @pytest.fixture
-def tree_dracut(with_dracut: Path, tmp_path: Path) -> Path:
-    return copy(with_dracut, tmp_path / "tree")
+def tree_dracut(with_dracut: Path, tmp_path: Path) -> Iterator[Path]:
+    with layer(with_dracut, tmp_path / "memory") as root:
+        yield root
 
 
 def test_initramfs_tools_builds(tree: Path, capfd: pytest.CaptureFixture[str]) -> None:
