@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import subprocess
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from tests.guests import profiles, roots
+from tests.guests import profiles, roots, rpmprofiles, rpmroots
 from tests.roots import snapshot, trees
 from tests.roots.runs import Result, pvprep, restored, version
 
@@ -24,9 +24,9 @@ from pvprep.survey.initrd_image import prove_initrd
 
 pytestmark = pytest.mark.roots
 
-GUESTS = {
-    "initramfs-tools": profiles.BOOKWORM_CLOUD_KERNEL,
-    "dracut": replace(profiles.BOOKWORM_CLOUD_KERNEL, initrd="dracut"),
+GUESTS: Mapping[str, Callable[[], Path]] = {
+    "initramfs-tools": lambda: roots.build_profile(profiles.BOOKWORM_CLOUD_KERNEL),
+    "dracut": lambda: rpmroots.build(rpmprofiles.EL9_PV),
 }
 DRIVERS = ("xen-blkfront", "xen-netfront")
 
@@ -70,13 +70,13 @@ def story(
 ) -> Iterator[Story]:
     with trees.in_memory(tmp_path_factory.mktemp("append") / "memory") as work:
         root = work / "root"
-        roots.unpack(roots.build_profile(GUESTS[request.param]), root)
+        roots.unpack(GUESTS[request.param](), root)
         yield _tell(root, work)
 
 
 def _tell(root: Path, work: Path) -> Story:
     before = snapshot.take(root)
-    image = root / f"boot/initrd.img-{version(root)}"
+    (image,) = (root / "boot").glob(f"init*{version(root)}*")
     old, out = image.read_bytes(), io.StringIO()
     (work / "old").write_bytes(old)
     options = Options(initrd="append")
