@@ -31,6 +31,7 @@ _ARGUMENTS = f'console=ttyS0 panic=1 rdinit=/bin/sh -- -c "{_SCRIPT}"'
 
 
 @pytest.mark.guest
+@pytest.mark.long
 def test_the_kernel_unpacks_both_and_modprobe_finds_the_drivers(
     space: Path, tmp_path: Path
 ) -> None:
