@@ -60,7 +60,7 @@ def test_no_secret_stays_in_any_text(text: str) -> None:
         "/etc/fstab:3 /dev/sda1 -> /dev/xvda1",
         "root=UUID=9f2b1c3a-7a51-4b8e-9a3c-1b0f6d1e7c55 ro ip=dhcp console=hvc0 keymap=de",
         "HWADDR=00:16:3E:12:34:56",
-        "deb http://deb.debian.org/debian bookworm main",
+        "deb http://archive.example/debian bookworm main",
         "BOOTPROTO=dhcp\n  ONBOOT=yes\n",
         "kernel: 6.1.0-28-amd64 boots PV and PVH",
         "passno 1",
