@@ -9,6 +9,8 @@ from pathlib import Path
 from tests.guests.images import MIB
 
 ROOT_UUID = "6f1c3e2a-58d4-4b0e-9a57-0d1f5b7c2e01"
+# mkfs.btrfs takes none that any device here has; guests of other tests have the one above.
+BTRFS_UUID = "0e5b7f12-8a34-4c56-9d78-1b2c3d4e5f60"
 BOOT_UUID = "6f1c3e2a-58d4-4b0e-9a57-0d1f5b7c2e03"
 FSTAB = f"UUID={ROOT_UUID} / ext4 errors=remount-ro 0 1\n/dev/sda2 none swap sw 0 0\n"
 

@@ -200,9 +200,9 @@ def test_xfs_also_where_this_host_has_one_of_the_same_uuid_mounted(tmp_path: Pat
 @pytest.mark.parametrize("fstab", ["subvol=@rootfs", "defaults"])
 def test_a_subvolume_of_btrfs(tmp_path: Path, fstab: str) -> None:
     image = disks.blank(tmp_path / "btrfs.img", 128)
-    root = disks.tree(tmp_path / "tree", f"UUID={disks.ROOT_UUID} / btrfs {fstab} 0 0\n")
+    root = disks.tree(tmp_path / "tree", f"UUID={disks.BTRFS_UUID} / btrfs {fstab} 0 0\n")
     make = "btrfs -q subvolume create /mnt/@rootfs && btrfs -q subvolume create /mnt/@home"
-    disks.filled(image, root, "btrfs", ["-U", disks.ROOT_UUID], make)
+    disks.filled(image, root, "btrfs", ["-U", disks.BTRFS_UUID], make)
     with on(image) as guest:
         Path(guest.host("/etc/new")).write_text("")
     with on(image, read_only=True) as guest:
