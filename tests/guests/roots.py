@@ -61,7 +61,7 @@ def build_root(suite: str, arch: str, *, include: Sequence[str], cache_dir: Path
                     f"--customize-hook=sync-out /var/cache/apt/archives '{packages}'",
                 ]
                 # The release alone, without updates: what an installation medium has.
-                _run([*command, *keep, *access, suite, str(half), hostapt.mirror()])
+                _patient([*command, *keep, *access, suite, str(half), hostapt.mirror()])
             half.rename(tar)
     return tar
 
@@ -154,6 +154,16 @@ def _kept(archives: Path) -> Iterator[Path]:
         for package in own.glob("*.deb"):
             with contextlib.suppress(FileExistsError):
                 os.link(package, archives / package.name)
+
+
+def _patient(argv: Sequence[str]) -> None:
+    """Once more where tar takes another builder's new link to a kept package for a change of it."""
+    try:
+        _run(argv)
+    except BuildError as error:
+        if "file changed as we read it" not in str(error):
+            raise
+        _run(argv)
 
 
 def _run(argv: Sequence[str]) -> None:
