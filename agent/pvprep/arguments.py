@@ -219,6 +219,11 @@ def _check_image(args: argparse.Namespace) -> None:
         raise UsageError(f"--image does not go with `{args.verb}`")
     if args.to_xenstore:
         raise UsageError("--to-xenstore is for a guest that runs, --image for one that does not")
+    if args.attach == "guestfs" and args.initrd == "rebuild":
+        raise UsageError(
+            "--initrd rebuild runs the guest's programs, which --attach guestfs never does",
+            "leave --initrd out: the drivers are appended",
+        )
     if args.backup_to and (args.verb != "prepare" or args.dry_run):
         raise UsageError("--backup-to goes with `prepare`, without --dry-run")
     for path in args.image:

@@ -87,6 +87,7 @@ def run(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
         (["--image", "/none/disk"], "--image /none/disk: no such file or device"),
         (["detach", "--image", "/dev/null"], "--image does not go with `detach`"),
         (["check", "--image", "/dev/null", "--backup-to", "copy"], "--backup-to goes with `prep"),
+        (["--image", "/dev/null", "--attach", "guestfs", "--initrd", "rebuild"], "runs the g"),
         (["--image", "/dev/null", "--to-xenstore"], "--to-xenstore is for a guest that runs"),
         (["--kernel-from", "host", "--kernel-package", "/etc/passwd"], "two sources of one kernel"),
         (["--kernel-from", "/none"], "--kernel-from /none: no such directory or package"),

@@ -229,6 +229,9 @@ def _nothing(all_nodes: Sequence[Node]) -> tuple[str, str]:
         f"{node.name} ({node.problem or node.content.fstype or 'nothing known'})"
         for node in all_nodes
     ]
+    if not seen:
+        hint = "is this the image of a whole disk, and in the format that its name says?"
+        return "no file system and no partition is on these disks", hint
     closed = [node for node in all_nodes if node.problem]
     hint = "--attach guestfs may reach it" if closed else "are these all of the guest's disks?"
     return f"no root of a Linux system is on these disks; on them: {', '.join(seen)}", hint
