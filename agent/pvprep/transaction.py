@@ -25,6 +25,7 @@ from .backup import (
     save,
     write,
 )
+from .beneath import chmod, shown
 from .changes import (
     BuildInitrd,
     Change,
@@ -107,7 +108,7 @@ class Transaction:
             self._manifest.append("applied")
             self._manifest.append("committed")
         except OSError as error:
-            raise in_words(error, f"cannot write {self._manifest.store}") from error
+            raise in_words(error, f"cannot write {shown(self._manifest.store)}") from error
         self._lock.release()
 
     def undo(self, workers: Workers) -> list[str]:
@@ -212,7 +213,7 @@ class Transaction:
             mode = change.mode if isinstance(change, MakeDir) and path == change.path else 0o755
             place = locate(self._guest, path)
             os.mkdir(place, 0o700)
-            os.chmod(place, mode)  # whatever the umask
+            chmod(place, mode)  # whatever the umask
             sync_directory(place)
             sync_directory(os.path.dirname(place))
         if isinstance(change, WriteFile):

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from .backup import ABSENT, DIR, FILE, Record, describe, difference, locate, look, restore, save
+from .beneath import shown
 from .changes import Workers
 from .errors import Exit, PvprepError
 from .guest import Guest
@@ -45,7 +46,7 @@ def undo(guest: Guest, manifest: Manifest, workers: Workers, order: int) -> list
         hint = error.hint or "see to that, then run `pvprep recover`"
         raise PvprepError(error.message, hint, Exit.HALF_WAY) from error
     except (OSError, ValueError, OverflowError) as error:
-        doing = f"cannot put everything back ({manifest.store})"
+        doing = f"cannot put everything back ({shown(manifest.store)})"
         raise in_words(error, doing, Exit.HALF_WAY) from error
     return problems
 
@@ -90,8 +91,10 @@ def differences(
     for path, record in records.items():
         try:
             found.append((path, difference(record, look(guest, path), edits)))
-        except (PvprepError, OSError) as error:
-            found.append((path, str(error)))
+        except PvprepError as error:
+            found.append((path, error.message))
+        except OSError as error:
+            found.append((path, error.strerror or str(error)))
     return found
 
 
@@ -138,7 +141,7 @@ def _keep_edits(
             name = str(max(taken, default=0) + 1)
             save(guest, old.path, manifest.store, name)
             kept = os.path.join(manifest.store, name)
-            notes.append(f"{old.path} had been edited since; that version is kept as {kept}")
+            notes.append(f"{old.path} had been edited since; that version is kept as {shown(kept)}")
     return notes
 
 

@@ -23,23 +23,23 @@ def distro(guest: Guest) -> Distro:
     paths = [path for path in (*_OS_RELEASE, *_OLD_RELEASE) if guest.is_file(path)]
     if not paths:
         return Distro("")
-    guest.read(paths[0])  # refuses a file that is too large
     # Every other source (lsb_release, uname) could be the host's, not the guest's.
     modern = paths[0] in _OS_RELEASE
-    found = LinuxDistribution(
-        include_lsb=False,
-        include_uname=False,
-        os_release_file=guest.host(paths[0]) if modern else os.devnull,
-        distro_release_file=os.devnull if modern else guest.host(paths[0]),
-    )
     try:
-        return Distro(
-            id=found.id(),
-            version=found.version(),
-            codename=found.codename(),
-            name=found.name(pretty=True),
-            like=tuple(found.like().split()),
-        )
+        with guest.lent(paths[0]) as place:
+            found = LinuxDistribution(
+                include_lsb=False,
+                include_uname=False,
+                os_release_file=place if modern else os.devnull,
+                distro_release_file=os.devnull if modern else place,
+            )
+            return Distro(
+                id=found.id(),
+                version=found.version(),
+                codename=found.codename(),
+                name=found.name(pretty=True),
+                like=tuple(found.like().split()),
+            )
     except ValueError as error:  # quotes that are not closed, or no UTF-8
         raise PvprepError(f"{paths[0]} cannot be read: {error}", "see os-release(5)") from None
 
