@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .beneath import chmod, shown
-from .errors import Exit, PvprepError
+from .errors import Exit, PvprepError, told
 from .guest import Guest
 from .synced import FULL, chunks, create, digest, overwrite, remove, swap, sync, sync_directory
 
@@ -71,7 +71,7 @@ def locate(guest: Guest, path: str) -> str:
     """
     if guest.resolve(path, follow=False) != path:
         raise PvprepError(
-            f"{path}: a directory in this path has become a symlink",
+            f"{told(path)}: a directory in this path has become a symlink",
             "something else is changing this system; let it finish, then try again",
         )
     return guest.host(path, follow=False)

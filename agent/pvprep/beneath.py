@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Optional
 
-from .errors import Exit, PvprepError
+from .errors import Exit, PvprepError, told
 
 MAX_LINKS = 40  # as the kernel's own limit, path_resolution(7)
 HELD = "/proc/self/fd"
@@ -108,7 +108,7 @@ def split(path: str) -> list[str]:
 
 def too_many(path: str) -> PvprepError:
     """A loop of links, as an error."""
-    return PvprepError(f"{path}: too many symlinks", "a loop of links; mend it first")
+    return PvprepError(f"{told(path)}: too many symlinks", "a loop of links; mend it first")
 
 
 def _drop(held: list[int], keep: int) -> None:

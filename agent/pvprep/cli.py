@@ -365,6 +365,7 @@ def _check_values(options: Options) -> None:
 def _complain(message: str, hint: str) -> None:
     if sys.stderr is None:
         return  # closed; print() would take stdout instead
-    print(f"pvprep: {message}", file=sys.stderr)
-    if hint:
-        print(f"  do: {hint}", file=sys.stderr)
+    from .report import printable
+
+    for line in f"pvprep: {message}".split("\n") + ([f"  do: {hint}"] if hint else []):
+        print(printable(line), file=sys.stderr)

@@ -29,7 +29,7 @@ from .beneath import (
     split,
     too_many,
 )
-from .errors import PvprepError
+from .errors import PvprepError, told
 from .facts import Layout
 
 # A configuration file larger than this is not one; reading it would only cost memory.
@@ -177,7 +177,7 @@ class Guest:
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 return None
-            raise PvprepError(f"{path}: {error.strerror}") from None
+            raise PvprepError(f"{told(path)}: {error.strerror}") from None
 
     def exists(self, path: str) -> bool:
         """Whether the path resolves to something."""
@@ -225,7 +225,7 @@ class Guest:
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL):
                 return None
-            raise PvprepError(f"cannot read {path}: {error.strerror}") from None
+            raise PvprepError(f"cannot read {told(path)}: {error.strerror}") from None
 
     @contextmanager
     def lent(self, path: str) -> Iterator[str]:
@@ -253,7 +253,7 @@ class Guest:
             size = os.fstat(fd).st_size
             if size > limit:
                 raise PvprepError(
-                    f"{path} has {size} bytes; no configuration file is that large",
+                    f"{told(path)} has {size} bytes; no configuration file is that large",
                     "look at it, and move it away if it is not what it should be",
                 )
             # In pieces: of /proc/sys not much can be read at once (fs/proc/proc_sysctl.c).
@@ -280,10 +280,10 @@ class Guest:
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 return []
-            raise PvprepError(f"cannot read {path}: {error.strerror}") from None
+            raise PvprepError(f"cannot read {told(path)}: {error.strerror}") from None
         if len(names) > MAX_NAMES:
             raise PvprepError(
-                f"{path} has more than {MAX_NAMES} names in it",
+                f"{told(path)} has more than {MAX_NAMES} names in it",
                 "look at it, and remove what does not belong there",
             )
         return sorted(names)

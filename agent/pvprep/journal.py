@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from .backup import FILE, Record, backup_problem, difference
 from .beneath import shown
 from .changes import Workers
-from .errors import Exit, PvprepError
+from .errors import Exit, PvprepError, told
 from .guest import Guest
 from .lock import Lock
 from .manifest import Entry, Manifest, State
@@ -193,11 +193,11 @@ class Journal:
             if record.backup
         }
         edited = [
-            f"{path}: {what}"
+            f"{told(path)}: {what}"
             + (f"; what it was before is {shown(stores[path])}" if path in stores else "")
             for path, what in sorted(found.items())
         ]
-        return edited + [f"{path}: {what}" for path, what in _damaged(committed)]
+        return edited + [f"{told(path)}: {what}" for path, what in _damaged(committed)]
 
     def _back(self, committed: Sequence[Manifest]) -> set[str]:
         """Paths that are already what they were before pvprep: somebody, or a boot, saw to it."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from .backup import ABSENT, DIR, FILE, Record, describe, difference, locate, look, restore, save
 from .beneath import shown
 from .changes import Workers
-from .errors import Exit, PvprepError
+from .errors import Exit, PvprepError, told
 from .guest import Guest
 from .manifest import Entry, Manifest, State, Undo
 from .synced import in_words, remove, sync_directory
@@ -37,7 +37,7 @@ def undo(guest: Guest, manifest: Manifest, workers: Workers, order: int) -> list
             _undo(guest, manifest, entry, workers)
         problems = [note for done in manifest.undo.values() for note in done.notes]
         found = differences(guest, pristine([manifest]))
-        problems += [f"{path}: {what}" for path, what in found if what]
+        problems += [f"{told(path)}: {what}" for path, what in found if what]
         for name in os.listdir(manifest.store):
             if name.endswith(".link"):  # it would keep alive what somebody removes
                 remove(os.path.join(manifest.store, name))
