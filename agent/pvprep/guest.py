@@ -106,6 +106,26 @@ class Guest:
                 return NOWHERE + place.path
             return f"{HELD}/{self._directories.hold(place.directory)}/{place.name}"
 
+    def within(self, directory: str) -> str:
+        """The directory outside, as host(), for names that are put behind it: itself is held.
+
+        Where there is none, nothing can be found or made behind this name.
+        """
+        if self._tree is None:
+            return self.host(directory)
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            with self.at(directory) as (name, above):
+                fd = os.open(name, flags, dir_fd=above)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return f"{NOWHERE}{directory}"
+            raise PvprepError(f"{told(directory)}: {error.strerror}") from None
+        try:
+            return f"{HELD}/{self._directories.hold(fd)}"
+        finally:
+            os.close(fd)
+
     def named(self, path: str) -> str:
         """The path outside, for people and for other programs; by then it may be another one."""
         inside = self.resolve(path)

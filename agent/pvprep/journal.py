@@ -55,8 +55,8 @@ class Journal:
 
     @property
     def home(self) -> str:
-        """Its directory outside, as Guest.host() has it."""
-        return self._guest.host(HOME)
+        """Its directory outside, as Guest.within() has it."""
+        return self._guest.within(HOME)
 
     def transactions(self) -> list[Manifest]:
         """All of them, oldest first. PvprepError where a manifest is damaged."""
@@ -66,8 +66,13 @@ class Journal:
             return []
         except OSError as error:
             raise self._error(error, "read") from error
-        stores = [os.path.join(self.home, name) for name in names if ID.fullmatch(name)]
-        return [Manifest(store) for store in stores if stat.S_ISDIR(os.lstat(store).st_mode)]
+        stores = [f"{HOME}/{name}" for name in names if ID.fullmatch(name)]
+        found = ((store, self._guest.lstat(store)) for store in stores)
+        return [
+            Manifest(self._guest, store)
+            for store, info in found
+            if info and stat.S_ISDIR(info.st_mode)
+        ]
 
     def pending(self) -> list[Manifest]:
         """Those that were killed half way, or are running now."""
@@ -82,7 +87,7 @@ class Journal:
         try:
             earlier = self.transactions()
             self._refuse_pending(earlier)
-            manifest = Manifest.start(os.path.join(self.home, _next_id(earlier)), summary)
+            manifest = Manifest.start(self._guest, f"{HOME}/{_next_id(earlier)}", summary)
             return Transaction(self._guest, manifest, _order(earlier), lock)
         except OSError as error:
             lock.release()

@@ -14,6 +14,7 @@ next thing happens. What a kill or a full disk left of a last line does not coun
 from __future__ import annotations
 
 import enum
+import errno
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ from typing import Any
 from .backup import Record, parse
 from .beneath import open_regular, shown
 from .errors import Exit, PvprepError
+from .guest import Guest
 from .synced import create, refuse_other_than_file, remove, sync_directory, write_all
 
 NAME = "manifest"
@@ -92,9 +94,11 @@ class Undo:
 class Manifest:
     """The manifest in a transaction's directory, as it stands on the disk."""
 
-    def __init__(self, store: str) -> None:
-        self.store = store
-        self.id = os.path.basename(store)
+    def __init__(self, guest: Guest, path: str) -> None:
+        """path: of the directory, inside the guest; store: the same outside (Guest.within)."""
+        self.path = path
+        self.store = guest.within(path)
+        self.id = os.path.basename(path)
         self.summary: dict[str, object] = {}
         self.entries: list[Entry] = []
         self.done: dict[int, Done] = {}
@@ -120,19 +124,20 @@ class Manifest:
         return bool(self.undo) or "rollback" in self.marks
 
     @classmethod
-    def start(cls, store: str, summary: Mapping[str, object]) -> Manifest:
+    def start(cls, guest: Guest, path: str, summary: Mapping[str, object]) -> Manifest:
         """Make a transaction's directory, with room kept for the lines that an undo on a full disk
         has to write. OSError where that fails; nothing is left of it then."""
-        os.mkdir(store, 0o700)
+        place = guest.host(path, follow=False)
+        os.mkdir(place, 0o700)
         try:
-            sync_directory(os.path.dirname(store))
+            sync_directory(os.path.dirname(place))
             # Random, as a file system that compresses would keep no room for zeros.
-            create(os.path.join(store, RESERVE), [os.urandom(RESERVE_SIZE)])
-            manifest = cls(store)
+            manifest = cls(guest, path)
+            create(os.path.join(manifest.store, RESERVE), [os.urandom(RESERVE_SIZE)])
             manifest.append("begin", summary=dict(summary))
             return manifest
         except BaseException:
-            shutil.rmtree(store, ignore_errors=True)
+            shutil.rmtree(place, ignore_errors=True)
             raise
 
     def free(self) -> None:
@@ -182,7 +187,8 @@ class Manifest:
         except FileNotFoundError:
             return b""  # killed before the first line
         except OSError as error:
-            raise PvprepError(f"cannot read {shown(place)}: {error.strerror}") from None
+            if error.errno != errno.EINVAL:  # that is: no regular file
+                raise PvprepError(f"cannot read {shown(place)}: {error.strerror}") from None
         raise PvprepError(f"{shown(place)} is not a manifest", status=Exit.HALF_WAY)
 
     def _take(self, line: Any) -> None:

@@ -55,14 +55,14 @@ def enter(guest: Guest) -> None:
     _mount("proc", places["/proc"], "proc", safe)
     _mount("sysfs", places["/sys"], "sysfs", safe | _MS_RDONLY)
     if guest.is_dir("/sys/firmware"):
-        firmware = guest.host("/sys/firmware")
+        firmware = guest.within("/sys/firmware")
         _mount("tmpfs", firmware, "tmpfs", safe | _MS_RDONLY, "mode=555")
     _mount("/dev", places["/dev"], "", _MS_BIND | _MS_REC)
     _mount("tmpfs", places["/run"], "tmpfs", safe, "mode=755")
     _stand_in(guest)
     for directory in _KEYRINGS:
         if guest.is_dir(directory) and os.path.isdir(directory):
-            _mount(guest.host(directory), os.path.realpath(directory), "", _MS_BIND)
+            _mount(guest.within(directory), os.path.realpath(directory), "", _MS_BIND)
 
 
 def for_fetching(guest: Guest) -> None:
@@ -100,7 +100,7 @@ def _new_namespace() -> None:
 def _place(guest: Guest, path: str) -> str:
     """Where to mount: a real directory, so that a link in the tree leads nowhere else."""
     if guest.is_dir(path) and guest.resolve(path) == path:
-        return guest.host(path)
+        return guest.within(path)
     raise PvprepError(
         f"{guest.root} has no directory {path} to mount on",
         f"mkdir {guest.root}{path}, if this is the root of a guest",

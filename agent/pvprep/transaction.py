@@ -117,7 +117,7 @@ class Transaction:
         PvprepError with status HALF_WAY where it had to stop; `recover` goes on from there.
         """
         # Read again what is on the disk: an interrupt may have come between a line and our notes.
-        self._manifest = Manifest(self._manifest.store)
+        self._manifest = Manifest(self._guest, self._manifest.path)
         problems = undo(self._guest, self._manifest, workers, self._order)
         self._lock.release()
         return problems

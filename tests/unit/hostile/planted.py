@@ -275,7 +275,9 @@ several({
     ),
 }, "pvprep")  # fmt: skip
 several({
-    "backup-links-out": both(journal(lines(before("/etc/fstab"))), link(f"{STORE}/1", "{out}/shadow")),
+    "backup-links-out": both(
+        journal(lines(before("/etc/fstab"))), link(f"{STORE}/1", "{out}/shadow")
+    ),
     "backup-is-a-fifo": both(journal(lines(before("/etc/fstab"))), fifo(f"{STORE}/1")),
     "backup-is-a-device": both(
         journal(lines(before("/etc/fstab"))), device(f"{STORE}/1", 1, 5)

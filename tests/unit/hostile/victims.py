@@ -53,7 +53,8 @@ class Victims:
             fd = os.open(self.base / name, os.O_RDONLY | os.O_NOATIME)
             with open(fd, "rb") as file:
                 info = os.fstat(fd)
-                found.append((file.read(), info.st_mode, info.st_uid, info.st_gid, info.st_mtime_ns))
+                meta = info.st_mode, info.st_uid, info.st_gid, info.st_mtime_ns
+                found.append((file.read(), *meta))
         return found
 
     def _see(self) -> dict[str, Any]:
