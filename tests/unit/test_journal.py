@@ -705,6 +705,7 @@ def test_boot_is_full_and_the_initrd_goes_back(tmp_path: Path) -> None:
             os.utime(boot, ns=(1, start["/boot"][-1]))
             assert changed(start, snapshot(world.root)) == {}
         finally:
+            world.close()
             os.system(f"umount {world.file('/boot')}")
 
 

@@ -19,6 +19,7 @@ from .streams import Part, PayloadError, PlainStream, Stream, open_file
 
 FILE_MAX = 64 << 10  # bytes of a file that is kept
 FILES_MAX = 1 << 20  # bytes of all of them
+_SIZE_MAX = 2 << 30  # bytes of an image; boot loaders and 32-bit kernels take less
 _ARCHIVES = 64
 _MEMBERS = 500_000
 _MODULES = 50_000
@@ -80,6 +81,8 @@ prove_initrd: Prover[InitrdProof] = Prover(_read, lambda words: InitrdProof(prob
 
 def _archives(whole: Part, contents: _Contents) -> None:
     """Read archive after archive; zeros may lie between them."""
+    if whole.end > _SIZE_MAX:
+        raise PayloadError(f"it has {whole.end} bytes: no initrd is that large")
     offset = 0
     while True:
         gap = PlainStream(Part(whole.fd, offset, whole.end))

@@ -159,7 +159,7 @@ several({f"{path.split('/')[-1]}-of-a-terabyte": sparse(path) for path in
           f"lib/modules/{VERSION}/modules.builtin", f"lib/modules/{VERSION}/modules.dep",
           "boot/grub/grub.cfg", f"boot/config-{VERSION}")}, "large")  # fmt: skip
 several({"kernel-of-a-terabyte": sparse(KERNEL)}, "kernel.")
-several({"initrd-of-a-terabyte": sparse(INITRD)})
+several({"initrd-of-a-terabyte": sparse(INITRD)}, "no initrd is that large")
 
 
 @case("initrd.")
