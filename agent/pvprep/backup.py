@@ -12,10 +12,11 @@ import errno
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .errors import Exit, PvprepError
+from .beneath import chmod, shown
+from .errors import Exit, PvprepError, told
 from .guest import Guest
 from .moduletree import listing, strangers
 from .synced import FULL, chunks, create, digest, overwrite, remove, swap, sync, sync_directory
@@ -70,10 +71,13 @@ def parse(value: Any) -> Record:
 
 
 def locate(guest: Guest, path: str) -> str:
-    """Where the path is outside the guest. A symlink on the way is refused: plans follow them."""
+    """Where the path is outside the guest, as Guest.host() has it.
+
+    A symlink on the way is refused: plans follow them.
+    """
     if guest.resolve(path, follow=False) != path:
         raise PvprepError(
-            f"{path}: a directory in this path has become a symlink",
+            f"{told(path)}: a directory in this path has become a symlink",
             "something else is changing this system; let it finish, then try again",
         )
     return guest.host(path, follow=False)
@@ -81,7 +85,11 @@ def locate(guest: Guest, path: str) -> str:
 
 def describe(guest: Guest, path: str) -> Record:
     """Everything about the path but its content."""
-    place = locate(guest, path)
+    return describe_place(locate(guest, path), path)
+
+
+def describe_place(place: str, path: str) -> Record:
+    """The same for what lies at a place outside."""
     try:
         info = os.lstat(place)
     except OSError as error:
@@ -112,7 +120,7 @@ def look(guest: Guest, path: str, whole: bool = False) -> Record:
         return Record(**{**vars(record), "inside": listing(locate(guest, path))})
     if record.kind != FILE:
         return record
-    return Record(**{**vars(record), "sha256": digest(chunks(locate(guest, path)))})
+    return replace(record, sha256=digest(chunks(locate(guest, path))))
 
 
 def save(guest: Guest, path: str, store: str, name: str) -> Record:
@@ -136,16 +144,17 @@ def save(guest: Guest, path: str, store: str, name: str) -> Record:
             if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
                 raise
     sync_directory(store)
-    return Record(**{**vars(record), "sha256": content, "backup": name})
+    return replace(record, sha256=content, backup=name)
 
 
 def write(guest: Guest, before: Record, content: bytes, mode: int, temp: str) -> None:
     """Give the file content; all else stays as in before. mode: of a file that was absent.
 
-    A file with other names is rewritten in place, as a new file would part it from them.
+    A file with other names is rewritten in place, as a new file would part it from them; not in a
+    mere directory, whose files may have names outside.
     """
     place = locate(guest, before.path)
-    if before.nlink > 1:
+    if before.nlink > 1 and guest.whole:
         overwrite(place, [content])
         dress(place, before)
         sync(place)
@@ -153,7 +162,7 @@ def write(guest: Guest, before: Record, content: bytes, mode: int, temp: str) ->
     beside = os.path.join(os.path.dirname(place), temp)
     create(beside, [content])
     if before.kind == ABSENT:
-        os.chmod(beside, mode)
+        chmod(beside, mode)
     else:
         dress(beside, before)
     swap(beside, place)
@@ -175,7 +184,7 @@ def restore(guest: Guest, record: Record, store: str, temp: str) -> None:
     if record.kind == ABSENT:
         remove(place)
     elif record.kind == FILE:
-        restore_file(record, now, store, place, beside)
+        restore_file(guest, record, now, store, place, beside)
     elif record.kind == LINK:
         os.symlink(record.target, beside)
         dress(beside, record, times=True)
@@ -192,17 +201,23 @@ def restore(guest: Guest, record: Record, store: str, temp: str) -> None:
     sync_directory(os.path.dirname(place))
 
 
-def restore_file(record: Record, now: Record, store: str, place: str, beside: str) -> None:
-    """Put back a file: as the inode it was where it has other names, else as a new one."""
+def restore_file(
+    guest: Guest, record: Record, now: Record, store: str, place: str, beside: str
+) -> None:
+    """Put back a file: as the inode it was where it has other names, else as a new one.
+
+    In a mere directory, that inode only as it is: what it has become outside is not ours to change.
+    """
     source = os.path.join(store, record.backup)
     problem = backup_problem(record, store)
     if problem:
         raise PvprepError(f"{record.path} cannot be put back: {problem}", "", Exit.HALF_WAY)
     kept = f"{source}.link"
-    if record.nlink > 1 and now.inode == record.inode:
+    if record.nlink > 1 and now.inode == record.inode and guest.whole:
         refill(place, record, source)
-    elif record.nlink > 1 and os.path.lexists(kept):
-        refill(kept, record, source)
+    elif record.nlink > 1 and os.path.lexists(kept) and (guest.whole or same(kept, record)):
+        if guest.whole:
+            refill(kept, record, source)
         os.link(kept, beside, follow_symlinks=False)
         os.rename(beside, place)
     else:
@@ -212,10 +227,18 @@ def restore_file(record: Record, now: Record, store: str, place: str, beside: st
             swap(beside, place)
         except OSError as error:
             remove(beside)
-            if error.errno not in FULL or now.kind != FILE:
+            if error.errno not in FULL or now.kind != FILE or not (guest.whole or now.nlink == 1):
                 raise
             # No room for both: the backup, synced and checked, is the second copy.
             refill(place, record, source)
+
+
+def same(place: str, record: Record) -> bool:
+    """Whether this file outside is what the record says, metadata and all."""
+    now = describe_place(place, record.path)
+    if now.kind == FILE:
+        now = replace(now, sha256=digest(chunks(place)))
+    return not difference(record, now)
 
 
 def refill(place: str, record: Record, source: str) -> None:
@@ -233,8 +256,8 @@ def backup_problem(record: Record, store: str) -> str:
     try:
         sound = digest(chunks(name)) == record.sha256
     except OSError as error:
-        return f"its backup {name}: {error.strerror}"
-    return "" if sound else f"its backup {name} is damaged"
+        return f"its backup {shown(name)}: {error.strerror}"
+    return "" if sound else f"its backup {shown(name)} is damaged"
 
 
 def difference(record: Record, now: Record, edits: bool = False) -> str:
@@ -309,6 +332,6 @@ def dress(place: str, record: Record, times: bool = False) -> None:
             if error.errno not in NO_XATTR:
                 raise
     if record.kind != LINK:
-        os.chmod(place, record.mode)
+        chmod(place, record.mode)
     if times:
         os.utime(place, ns=(record.atime, record.mtime), follow_symlinks=False)

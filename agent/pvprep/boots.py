@@ -48,8 +48,8 @@ def record(guest: Guest) -> Optional[dict[str, Any]]:
     entry["up"] = bool(entry["root"] and interfaces and entry["login"])
     handover.report_boot(guest, entry)
     lines = [json.dumps(one) for one in [*known, entry][-KEPT:]]
+    guest.make_directory(HOME, 0o700)
     place = guest.host(RECORD)
-    os.makedirs(os.path.dirname(place), 0o700, exist_ok=True)
     with open(f"{place}.new", "w", opener=private) as file:
         file.write("".join(f"{line}\n" for line in lines))
         file.flush()

@@ -223,7 +223,7 @@ def _complain(message: str, hint: str) -> None:
     if sys.stderr is None:
         return  # closed; print() would take stdout instead
     from .redact import text
+    from .report import printable
 
-    print(f"pvprep: {text(message)}", file=sys.stderr)
-    if hint:
-        print(f"  do: {text(hint)}", file=sys.stderr)
+    for line in text(f"pvprep: {message}").split("\n") + ([f"  do: {text(hint)}"] if hint else []):
+        print(printable(line), file=sys.stderr)

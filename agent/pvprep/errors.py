@@ -15,6 +15,11 @@ class Exit(enum.IntEnum):
     HALF_WAY = 4
 
 
+def told(name: str) -> str:
+    """A name of the guest's as part of a sentence: a line break in it begins no line of ours."""
+    return name.replace("\n", "\\n").replace("\r", "\\r")
+
+
 class PvprepError(Exception):
     """Something a person has to know: what was found and where; the hint says what to do.
 

@@ -12,16 +12,31 @@ import fnmatch
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Optional
 
-from .errors import PvprepError
+from .beneath import (
+    HELD,
+    MAX_LINKS,
+    NOWHERE,
+    Directories,
+    Found,
+    Root,
+    found,
+    open_regular,
+    split,
+    too_many,
+)
+from .errors import PvprepError, told
 from .facts import Layout
+from .synced import create
 
 # A configuration file larger than this is not one; reading it would only cost memory.
 MAX_CONFIG = 8 * 1024 * 1024
 PIECE = 256 * 1024
-MAX_LINKS = 40  # as the kernel's own limit, path_resolution(7)
+MAX_NAMES = 200_000  # in one directory; more would only cost memory
 
 # What every program started in a guest sees; the caller's own environment stays outside.
 ENVIRONMENT = {
@@ -56,23 +71,96 @@ class Guest:
         self.layout = layout
         if not os.path.isdir(self.root):
             raise PvprepError(f"{root} is not a directory", "give the root of a mounted guest")
+        self._tree = None if self.running else Root(self.root)
+        self._directories = Directories()
+
+    def close(self) -> None:
+        """Let go of every directory of the tree: names from host() are good for nothing then.
+
+        Needed before the tree is unmounted, and once this process has another mount namespace.
+        """
+        self._directories.close()
 
     @property
     def running(self) -> bool:
         """Whether this is the root that pvprep itself runs in (a chroot counts as one)."""
         return self.root == "/"
 
-    def host(self, path: str, follow: bool = True) -> str:
-        """The path outside; symlinks are resolved as inside the guest, so it stays beneath root.
+    @property
+    def whole(self) -> bool:
+        """Whether all names of a file are in the guest: hard links lead out of a mere directory."""
+        return self.running or self.layout is not None
 
-        follow: whether a symlink in the last place is followed too. The path need not exist.
+    def host(self, path: str, follow: bool = True) -> str:
+        """The path outside, for this process and its forks, until close().
+
+        Symlinks are resolved as inside the guest. Of a tree, the directory in it is held open, so
+        that it stays this one whatever somebody does meanwhile; what is opened by this name must
+        not follow a link in the last place (O_NOFOLLOW). For people, see beneath.shown().
+        follow: whether a symlink in the last place is followed too. The path need not exist; where
+        its directory does not, nothing can be made by this name.
         """
-        inside = self.resolve(path, follow)
+        if self._tree is None:
+            return self.resolve(path, follow)
+        with self._found(path, follow) as place:
+            if place.directory is None:
+                return NOWHERE + place.path
+            fd = self._directories.hold(place.directory, os.path.dirname(place.path))
+            return f"{HELD}/{fd}/{place.name}"
+
+    def within(self, directory: str) -> str:
+        """The directory outside, as host(), for names that are put behind it: itself is held.
+
+        Where there is none, nothing can be found or made behind this name.
+        """
+        if self._tree is None:
+            return self.host(directory)
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            with self._found(directory, True) as place:
+                if place.directory is None:
+                    return f"{NOWHERE}{directory}"
+                fd, path = os.open(place.name, flags, dir_fd=place.directory), place.path
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return f"{NOWHERE}{directory}"
+            raise PvprepError(f"{told(directory)}: {error.strerror}") from None
+        try:
+            return f"{HELD}/{self._directories.hold(fd, path)}"
+        finally:
+            os.close(fd)
+
+    def named(self, path: str) -> str:
+        """The path outside, for people and for other programs; by then it may be another one."""
+        inside = self.resolve(path)
         return inside if self.running else self.root + inside
+
+    @contextmanager
+    def at(self, path: str, follow: bool = True) -> Iterator[tuple[str, Optional[int]]]:
+        """The path as the functions of os take it: a name and a dir_fd, as long as it lasts.
+
+        FileNotFoundError where there is no such directory.
+        """
+        if self._tree is None:
+            yield self.host(path, follow), None
+            return
+        with self._found(path, follow) as place:
+            if place.directory is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+            yield place.name, place.directory
+
+    @contextmanager
+    def _found(self, path: str, follow: bool) -> Iterator[Found]:
+        assert self._tree is not None
+        with self._tree.opened() as root, found(root, path, follow) as place:
+            yield place
 
     def resolve(self, path: str, follow: bool = True) -> str:
         """The path inside the guest with every symlink resolved against the guest's root."""
-        todo = [part for part in path.split("/") if part not in ("", ".")][::-1]
+        if self._tree is not None:
+            with self._found(path, follow) as place:
+                return place.path
+        todo = split(path)
         done: list[str] = []
         links = 0
         while todo:
@@ -84,32 +172,36 @@ class Guest:
             if not follow and not todo:
                 return here
             try:
-                target = os.readlink(here if self.running else self.root + here)
+                target = os.readlink(here)
             except OSError as error:
                 if error.errno == errno.ELOOP:
-                    raise PvprepError(f"{path}: too many symlinks") from None
+                    raise too_many(path) from None
                 done.append(part)  # not a link, or not there
                 continue
             links += 1
             if links > MAX_LINKS:
-                raise PvprepError(f"{path}: too many symlinks", "a loop of links; mend it first")
+                raise too_many(path)
             if target.startswith("/"):
                 done = []
-            todo += [part for part in target.split("/") if part not in ("", ".")][::-1]
+            todo += split(target)
         return "/" + "/".join(done)
 
     def lstat(self, path: str) -> Optional[os.stat_result]:
         """lstat(2) of the path itself, None where it does not exist."""
-        try:
-            return os.lstat(self.host(path, follow=False))
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR):
-                return None
-            raise PvprepError(f"{path}: {error.strerror}") from None
+        return self._stat(path, follow=False)
 
     def stat(self, path: str) -> Optional[os.stat_result]:
         """lstat of what the path resolves to, None where it does not exist."""
-        return self.lstat(self.resolve(path))
+        return self._stat(path, follow=True)
+
+    def _stat(self, path: str, follow: bool) -> Optional[os.stat_result]:
+        try:
+            with self.at(path, follow) as (name, directory):
+                return os.lstat(name, dir_fd=directory)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                return None
+            raise PvprepError(f"{told(path)}: {error.strerror}") from None
 
     def exists(self, path: str) -> bool:
         """Whether the path resolves to something."""
@@ -128,31 +220,63 @@ class Guest:
     def readlink(self, path: str) -> Optional[str]:
         """The text of a symlink, None where the path is not one."""
         try:
-            return os.readlink(self.host(path, follow=False))
+            with self.at(path, follow=False) as (name, directory):
+                return os.readlink(name, dir_fd=directory)
         except OSError:
             return None
 
+    def make_directory(self, path: str, mode: int = 0o755) -> None:
+        """Make it, and those above it (0755), where they are missing. OSError where that fails."""
+        inside = self.resolve(path)
+        if inside == "/":
+            return
+        try:
+            with self.at(inside, follow=False) as (name, directory):
+                os.mkdir(name, mode, dir_fd=directory)
+        except FileNotFoundError:
+            self.make_directory(os.path.dirname(inside))
+            self.make_directory(inside, mode)
+        except FileExistsError:
+            if not self.is_dir(inside):
+                raise
+
+    def open(self, path: str) -> Optional[int]:
+        """A descriptor for reading a regular file, None where there is none (or it is another
+        thing, which is not opened)."""
+        try:
+            with self.at(path) as (name, directory):
+                return open_regular(name, directory)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL):
+                return None
+            raise PvprepError(f"cannot read {told(path)}: {error.strerror}") from None
+
+    @contextmanager
+    def lent(self, path: str) -> Iterator[str]:
+        """A regular file's name outside for a library that opens it by name, and looks at the name.
+
+        Of a tree a copy, as such a library follows links.
+        """
+        if self._tree is None:
+            yield self.host(path)
+            return
+        import tempfile
+
+        with tempfile.TemporaryDirectory(prefix="pvprep-") as directory:
+            copy = os.path.join(directory, os.path.basename(self.resolve(path)))
+            create(copy, [self.read(path) or b""])
+            yield copy
+
     def read(self, path: str, limit: int = MAX_CONFIG) -> Optional[bytes]:
         """The content of a regular file, None where there is none (or it is no regular file)."""
-        # Before it is opened: that alone makes some devices act (watchdogs, tapes).
-        if not self.is_file(path):
-            return None
-        try:
-            # O_NONBLOCK: a FIFO put there in the meantime must not hang us.
-            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
-            fd = os.open(self.host(path), flags)
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
-                return None
-            raise PvprepError(f"cannot read {path}: {error.strerror}") from None
-        info = os.fstat(fd)
-        if not stat.S_ISREG(info.st_mode):
-            os.close(fd)
+        fd = self.open(path)
+        if fd is None:
             return None
         with open(fd, "rb", buffering=0) as file:
-            if info.st_size > limit:
+            size = os.fstat(fd).st_size
+            if size > limit:
                 raise PvprepError(
-                    f"{path} has {info.st_size} bytes; no configuration file is that large",
+                    f"{told(path)} has {size} bytes; no configuration file is that large",
                     "look at it, and move it away if it is not what it should be",
                 )
             # In pieces: of /proc/sys not much can be read at once (fs/proc/proc_sysctl.c).
@@ -167,12 +291,25 @@ class Guest:
 
     def names(self, path: str) -> list[str]:
         """The sorted names in a directory, empty where there is none."""
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            return sorted(os.listdir(self.host(path)))
+            with self.at(path) as (name, directory):
+                fd = os.open(name, flags, dir_fd=directory)
+            try:
+                with os.scandir(fd) as entries:
+                    names = [entry.name for entry in islice(entries, MAX_NAMES + 1)]
+            finally:
+                os.close(fd)
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 return []
-            raise PvprepError(f"cannot read {path}: {error.strerror}") from None
+            raise PvprepError(f"cannot read {told(path)}: {error.strerror}") from None
+        if len(names) > MAX_NAMES:
+            raise PvprepError(
+                f"{told(path)} has more than {MAX_NAMES} names in it",
+                "look at it, and remove what does not belong there",
+            )
+        return sorted(names)
 
     def glob(self, pattern: str) -> Iterator[str]:
         """Paths that match; `*` and friends are allowed in the last two components.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import boots, initrds, lock, namespace
-from .errors import Exit, PvprepError
+from .errors import Exit, PvprepError, told
 from .guest import Guest
 from .journal import Check, Journal, Outcome
 from .manifest import Manifest, State
@@ -41,10 +41,11 @@ def run(verb: str, guest: Guest, verify: bool, dry_run: bool, as_json: bool) -> 
         raise PvprepError("interrupted", "run `pvprep recover`", Exit.HALF_WAY) from None
     screen.say(f"  {outcome.message}")
     for problem in outcome.problems:
-        screen.say(f"  not put back: {problem}")
+        screen.say(f"  not put back: {told(problem)}")
     checks = journal.verify() if verify else []
     for check in checks:
-        screen.say(f"  {'differs ' if check.problem else 'as it was'} {check.path} {check.problem}")
+        word = "differs " if check.problem else "as it was"
+        screen.say(f"  {word} {told(check.path)} {told(check.problem)}")
     if as_json:
         print(dumps(_outcome(outcome, checks)))
     wrong = outcome.problems or any(check.problem for check in checks)
@@ -66,7 +67,8 @@ def _rehearse(journal: Journal, screen: Screen, as_json: bool) -> Exit:
     """What a rollback would find, without doing it."""
     checks = journal.verify()
     for check in checks:
-        screen.say(f"  {'differs ' if check.problem else 'undo    '} {check.path} {check.problem}")
+        word = "differs " if check.problem else "undo    "
+        screen.say(f"  {word} {told(check.path)} {told(check.problem)}")
     if not checks:
         screen.say("  nothing to roll back")
     if as_json:

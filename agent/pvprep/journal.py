@@ -15,8 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .backup import FILE, Record, backup_problem, difference
+from .beneath import shown
 from .changes import Workers
-from .errors import Exit, PvprepError
+from .errors import Exit, PvprepError, told
 from .guest import Guest
 from .lock import Lock
 from .manifest import Entry, Manifest, State
@@ -51,7 +52,11 @@ class Journal:
 
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
-        self.home = guest.host(HOME)
+
+    @property
+    def home(self) -> str:
+        """Its directory outside, as Guest.within() has it."""
+        return self._guest.within(HOME)
 
     def transactions(self) -> list[Manifest]:
         """All of them, oldest first. PvprepError where a manifest is damaged."""
@@ -60,9 +65,14 @@ class Journal:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise in_words(error, f"cannot read {self.home}", Exit.NOT_READY) from error
-        stores = [os.path.join(self.home, name) for name in names if ID.fullmatch(name)]
-        return [Manifest(store) for store in stores if stat.S_ISDIR(os.lstat(store).st_mode)]
+            raise self._error(error, "read") from error
+        stores = [f"{HOME}/{name}" for name in names if ID.fullmatch(name)]
+        found = ((store, self._guest.lstat(store)) for store in stores)
+        return [
+            Manifest(self._guest, store)
+            for store, info in found
+            if info and stat.S_ISDIR(info.st_mode)
+        ]
 
     def pending(self) -> list[Manifest]:
         """Those that were killed half way, or are running now."""
@@ -73,15 +83,15 @@ class Journal:
 
         PvprepError where another pvprep runs, one is pending, or there is no room to write.
         """
-        lock = Lock(self.home)
+        lock = self._lock()
         try:
             earlier = self.transactions()
             self._refuse_pending(earlier)
-            manifest = Manifest.start(os.path.join(self.home, _next_id(earlier)), summary)
+            manifest = Manifest.start(self._guest, f"{HOME}/{_next_id(earlier)}", summary)
             return Transaction(self._guest, manifest, _order(earlier), lock)
         except OSError as error:
             lock.release()
-            raise in_words(error, f"cannot write {self.home}", Exit.NOT_READY) from error
+            raise self._error(error, "write") from error
         except BaseException:
             lock.release()
             raise
@@ -93,7 +103,7 @@ class Journal:
         """
         if not self.pending():
             return Outcome("nothing to recover")
-        with Lock(self.home):
+        with self._lock():
             known = self.transactions()
             pending = [one for one in known if one.state is State.OPEN]
             if any("rollback" in one.marks for one in pending):
@@ -113,7 +123,7 @@ class Journal:
         pvprep wrote (a kernel's upgrade counts: it rebuilds initrds and menus), or a backup is
         damaged; all such paths are named.
         """
-        with Lock(self.home):
+        with self._lock():
             known = self.transactions()
             self._refuse_pending(known)
             committed = [one for one in known if one.state is State.COMMITTED]
@@ -188,11 +198,11 @@ class Journal:
             if record.backup
         }
         edited = [
-            f"{path}: {what}"
-            + (f"; what it was before is {stores[path]}" if path in stores else "")
+            f"{told(path)}: {what}"
+            + (f"; what it was before is {shown(stores[path])}" if path in stores else "")
             for path, what in sorted(found.items())
         ]
-        return edited + [f"{path}: {what}" for path, what in _damaged(committed)]
+        return edited + [f"{told(path)}: {what}" for path, what in _damaged(committed)]
 
     def _back(self, committed: Sequence[Manifest]) -> set[str]:
         """Paths that are already what they were before pvprep: somebody, or a boot, saw to it."""
@@ -201,6 +211,16 @@ class Journal:
         moved = {path for entry in entries if entry.to for path in (entry.path, entry.to)}
         origin = {path: old for path, old in pristine(committed).items() if path not in moved}
         return {path for path, what in differences(self._guest, origin, edits=True) if not what}
+
+    def _lock(self) -> Lock:
+        try:
+            self._guest.make_directory(HOME, 0o700)
+        except OSError as error:
+            raise self._error(error, "write") from error
+        return Lock(self.home)
+
+    def _error(self, error: OSError, doing: str) -> PvprepError:
+        return in_words(error, f"cannot {doing} {self._guest.named(HOME)}", Exit.NOT_READY)
 
     def _refuse_pending(self, known: Sequence[Manifest]) -> None:
         for one in known:
@@ -221,7 +241,7 @@ def _append(one: Manifest, mark: str) -> None:
         one.free()
         one.append(mark)
     except OSError as error:
-        raise in_words(error, f"cannot write {one.store}", Exit.HALF_WAY) from error
+        raise in_words(error, f"cannot write {shown(one.store)}", Exit.HALF_WAY) from error
 
 
 def _next_id(earlier: Sequence[Manifest]) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from types import TracebackType
 from typing import Optional
 
+from .beneath import open_regular, shown
 from .errors import Exit, PvprepError
 from .synced import in_words
 
@@ -16,7 +18,7 @@ NAME = "lock"
 def holder(directory: str) -> str:
     """The pid of the pvprep that runs now, "" where none does; nothing is written."""
     try:
-        fd = os.open(os.path.join(directory, NAME), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = open_regular(os.path.join(directory, NAME))
     except OSError:
         return ""
     try:
@@ -39,22 +41,26 @@ def busy(pid: str) -> PvprepError:
 
 
 class Lock:
-    """Taken when made. PvprepError where another process has it or the directory is read-only."""
+    """Taken when made. PvprepError where another process has it or the directory, which must be
+    there, is read-only."""
 
     def __init__(self, directory: str) -> None:
         self._fd: Optional[int] = None
         try:
-            os.makedirs(directory, 0o700, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             self._fd = os.open(os.path.join(directory, NAME), flags, 0o600)
+            _refuse_strange(self._fd, directory)
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pid = holder(directory) or "not known"
             self.release()
             raise busy(pid) from None
+        except PvprepError:
+            self.release()
+            raise
         except OSError as error:
             self.release()
-            raise in_words(error, f"cannot write {directory}", Exit.NOT_READY) from error
+            raise in_words(error, f"cannot write {shown(directory)}", Exit.NOT_READY) from error
         try:
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
@@ -77,6 +83,17 @@ class Lock:
         trace: Optional[TracebackType],
     ) -> None:
         self.release()
+
+
+def _refuse_strange(fd: int, directory: str) -> None:
+    """It is about to be written to: a FIFO, or a file that has another name, is not ours."""
+    info = os.fstat(fd)
+    if not stat.S_ISREG(info.st_mode) or info.st_nlink != 1:
+        raise PvprepError(
+            f"{shown(os.path.join(directory, NAME))} is not a lock of pvprep",
+            "remove it, if no pvprep runs",
+            Exit.NOT_READY,
+        )
 
 
 def _owner(fd: int) -> str:

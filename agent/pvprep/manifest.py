@@ -14,23 +14,29 @@ next thing happens. What a kill or a full disk left of a last line does not coun
 from __future__ import annotations
 
 import enum
+import errno
 import json
 import os
 import shutil
-import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .backup import Record, parse
+from .beneath import open_regular, shown
 from .errors import Exit, PvprepError
-from .synced import READ, create, remove, sync_directory, write_all
+from .guest import Guest
+from .synced import create, refuse_other_than_file, remove, sync_directory, write_all
 
 NAME = "manifest"
 TEMP = ".pvprep-"  # with a dot no program that reads `*.conf`, or runs every file, takes it up
 RESERVE = "reserve"
 RESERVE_SIZE = 256 * 1024
 MAX_SIZE = 64 * 1024 * 1024  # far above any; a larger one is not ours and would only eat memory
+
+
+# What a line can raise that pvprep has not written; OverflowError: a number that is Infinity.
+_DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 
 
 class State(enum.Enum):
@@ -92,9 +98,11 @@ class Undo:
 class Manifest:
     """The manifest in a transaction's directory, as it stands on the disk."""
 
-    def __init__(self, store: str) -> None:
-        self.store = store
-        self.id = os.path.basename(store)
+    def __init__(self, guest: Guest, path: str) -> None:
+        """path: of the directory, inside the guest; store: the same outside (Guest.within)."""
+        self.path = path
+        self.store = guest.within(path)
+        self.id = os.path.basename(path)
         self.summary: dict[str, object] = {}
         self.entries: list[Entry] = []
         self.done: dict[int, Done] = {}
@@ -120,19 +128,20 @@ class Manifest:
         return bool(self.undo) or "rollback" in self.marks
 
     @classmethod
-    def start(cls, store: str, summary: Mapping[str, object]) -> Manifest:
+    def start(cls, guest: Guest, path: str, summary: Mapping[str, object]) -> Manifest:
         """Make a transaction's directory, with room kept for the lines that an undo on a full disk
         has to write. OSError where that fails; nothing is left of it then."""
-        os.mkdir(store, 0o700)
+        place = guest.host(path, follow=False)
+        os.mkdir(place, 0o700)
         try:
-            sync_directory(os.path.dirname(store))
+            sync_directory(os.path.dirname(place))
             # Random, as a file system that compresses would keep no room for zeros.
-            create(os.path.join(store, RESERVE), [os.urandom(RESERVE_SIZE)])
-            manifest = cls(store)
+            manifest = cls(guest, path)
+            create(os.path.join(manifest.store, RESERVE), [os.urandom(RESERVE_SIZE)])
             manifest.append("begin", summary=dict(summary))
             return manifest
         except BaseException:
-            shutil.rmtree(store, ignore_errors=True)
+            shutil.rmtree(place, ignore_errors=True)
             raise
 
     def free(self) -> None:
@@ -142,9 +151,11 @@ class Manifest:
     def append(self, mark: str, **fields: object) -> None:
         """Add a line; it is on the disk when this returns. OSError where that fails."""
         line = json.dumps({"mark": mark, **fields}, default=asdict).encode("ascii") + b"\n"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(os.path.join(self.store, NAME), flags, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        place = os.path.join(self.store, NAME)
+        fd = os.open(place, flags, 0o600)
         try:
+            refuse_other_than_file(fd, place)
             if os.fstat(fd).st_size != self._size:
                 os.ftruncate(fd, self._size)  # the torn end of a line that does not count
             os.lseek(fd, self._size, os.SEEK_SET)
@@ -162,9 +173,9 @@ class Manifest:
         for number, line in enumerate(text.split(b"\n")[:-1], 1):
             try:
                 self._take(json.loads(line))
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            except _DAMAGE as error:
                 raise PvprepError(
-                    f"{os.path.join(self.store, NAME)}:{number} is damaged ({error!r})",
+                    f"{shown(os.path.join(self.store, NAME))}:{number} is damaged ({error!r})",
                     "it was not pvprep that wrote this; bring the file back from a backup",
                     Exit.HALF_WAY,
                 ) from None
@@ -173,15 +184,16 @@ class Manifest:
     def _read(self) -> bytes:
         place = os.path.join(self.store, NAME)
         try:
-            with open(os.open(place, READ), "rb") as file:
+            with open(open_regular(place), "rb") as file:
                 info = os.fstat(file.fileno())
-                if stat.S_ISREG(info.st_mode) and info.st_size <= MAX_SIZE:
+                if info.st_size <= MAX_SIZE and info.st_nlink == 1:
                     return file.read(MAX_SIZE)
         except FileNotFoundError:
             return b""  # killed before the first line
         except OSError as error:
-            raise PvprepError(f"cannot read {place}: {error.strerror}") from None
-        raise PvprepError(f"{place} is not a manifest", status=Exit.HALF_WAY)
+            if error.errno != errno.EINVAL:  # that is: no regular file
+                raise PvprepError(f"cannot read {shown(place)}: {error.strerror}") from None
+        raise PvprepError(f"{shown(place)} is not a manifest", status=Exit.HALF_WAY)
 
     def _take(self, line: Any) -> None:
         """Add what one line says to what is known."""

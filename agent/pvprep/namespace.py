@@ -11,6 +11,7 @@ import ctypes
 import os
 import shutil
 
+from .beneath import shown
 from .errors import Exit, PvprepError
 from .guest import Guest
 
@@ -43,20 +44,25 @@ def enter(guest: Guest) -> None:
     """
     if guest.running:
         return
-    places = {name: _place(guest, name) for name in ("/proc", "/sys", "/dev", "/run")}
+    directories = ("/proc", "/sys", "/dev", "/run")
+    for name in directories:
+        _place(guest, name)
     new_namespace()
+    guest.close()  # what is held is of the namespace before
     mount("none", "/", "", MS_REC | _MS_PRIVATE)
+    places = {name: _place(guest, name) for name in directories}
     safe = MS_NOSUID | MS_NODEV
     mount("proc", places["/proc"], "proc", safe)
     mount("sysfs", places["/sys"], "sysfs", safe | MS_RDONLY)
-    if os.path.isdir(f"{places['/sys']}/firmware"):
-        mount("tmpfs", f"{places['/sys']}/firmware", "tmpfs", safe | MS_RDONLY, "mode=555")
+    if guest.is_dir("/sys/firmware"):
+        firmware = guest.within("/sys/firmware")
+        mount("tmpfs", firmware, "tmpfs", safe | MS_RDONLY, "mode=555")
     mount("/dev", places["/dev"], "", _MS_BIND | MS_REC)
     mount("tmpfs", places["/run"], "tmpfs", safe, "mode=755")
-    _stand_in(guest, places["/run"])
+    _stand_in(guest)
     for directory in _KEYRINGS:
         if guest.is_dir(directory) and os.path.isdir(directory):
-            mount(guest.host(directory), os.path.realpath(directory), "", _MS_BIND)
+            mount(guest.within(directory), os.path.realpath(directory), "", _MS_BIND)
 
 
 def for_fetching(guest: Guest) -> None:
@@ -69,6 +75,7 @@ def for_fetching(guest: Guest) -> None:
     if guest.running:
         return
     new_namespace()
+    guest.close()
     mount(guest.root, guest.root, "", _MS_BIND | MS_REC)
     resolver = guest.resolve(_RESOLVER)
     if not os.path.isfile(_RESOLVER):
@@ -76,7 +83,7 @@ def for_fetching(guest: Guest) -> None:
     if guest.is_file(resolver):
         mount(os.path.realpath(_RESOLVER), guest.host(resolver), "", _MS_BIND)
     elif resolver.startswith("/run/"):
-        os.makedirs(os.path.dirname(guest.host(resolver)), exist_ok=True)
+        guest.make_directory(os.path.dirname(resolver))
         shutil.copyfile(_RESOLVER, guest.host(resolver))
 
 
@@ -96,10 +103,8 @@ def new_namespace() -> None:
 
 def _place(guest: Guest, path: str) -> str:
     """Where to mount: a real directory, so that a link in the tree leads nowhere else."""
-    if guest.is_dir(path):
-        place = guest.host(path)
-        if place == guest.root + path:
-            return place
+    if guest.is_dir(path) and guest.resolve(path) == path:
+        return guest.within(path)
     raise PvprepError(
         f"{guest.root} has no directory {path} to mount on",
         f"mkdir {guest.root}{path}, if this is the root of a guest",
@@ -107,9 +112,9 @@ def _place(guest: Guest, path: str) -> str:
     )
 
 
-def _stand_in(guest: Guest, run: str) -> None:
+def _stand_in(guest: Guest) -> None:
     """Cover programs that make no sense in a tree; an absent one needs no cover."""
-    nothing = _script(f"{run}/pvprep-nothing", _NOTHING)
+    nothing = _script(guest.host("/run/pvprep-nothing"), _NOTHING)
     for path in _STARTERS:
         _cover(guest, path, nothing)
     if guest.is_file(_GRUB_MKCONFIG):  # GRUB legacy's update-grub looks for no disk
@@ -135,7 +140,7 @@ def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> No
     words = [os.fsencode(word) for word in (source, target, kind)]
     if libc.mount(*words, ctypes.c_ulong(flags), data.encode() or None):
         raise PvprepError(
-            f"cannot mount {source} on {target}: {os.strerror(ctypes.get_errno())}",
+            f"cannot mount {shown(source)} on {shown(target)}: {os.strerror(ctypes.get_errno())}",
             "run pvprep as root; in a container it needs CAP_SYS_ADMIN",
             Exit.NOT_READY,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from .changes import (
     Remove,
     WriteFile,
 )
+from .errors import told
 from .facts import Facts, Virt
 from .findings import Finding, Level
 from .plan import Plan
@@ -30,8 +30,6 @@ from .pygrub import Pick
 LOGS = "/var/log/pvprep"
 COLOURS = {"ok": "32", "change": "36", "verified": "32", "warn": "33", "ERROR": "31", "info": "0"}
 WIPE = "\r\033[K"
-# The colours of `row`; whatever else starts with an escape comes from the guest.
-ESCAPE = re.compile(r"\033(?!\[(?:0|3[1-6])m)")
 RUNS_AS = {
     Virt.NONE: "on real hardware",
     Virt.XEN_HVM: "HVM guest of {}",
@@ -75,16 +73,26 @@ class Screen:
         """For the log alone."""
         if self._log:
             try:
-                self._log.write(f"{time.strftime('%H:%M:%S')} {redact.line(text)}\n")
+                shown = printable(redact.line(text))
+                self._log.write(f"{time.strftime('%H:%M:%S')} {shown}\n")
                 self._log.flush()
             except OSError:
                 self._log = None  # a full disk must not stop what is under way
 
     def say(self, text: str = "") -> None:
-        """A line for the person and the log."""
+        """Lines for the person and the log."""
         for line in redact.text(text).split("\n"):
             self.log(line)
             self._put(f"{WIPE if self.live else ''}{printable(line)}\n")
+
+    def row(self, word: str, topic: str, text: str, right: str = "") -> None:
+        """One line of the report; nothing but its own first word gives it a colour."""
+        line = redact.line(row(word, topic, text, right))
+        self.log(line)
+        shown, plain = printable(line), f"{word:<8}"
+        if self.live and word in COLOURS:
+            shown = shown.replace(plain, f"\033[{COLOURS[word]}m{plain}\033[0m", 1)
+        self._put(f"{WIPE if self.live else ''}{shown}\n")
 
     def line(self, text: str) -> None:
         """A line that a program said: for the log, and for a moment on a terminal."""
@@ -108,12 +116,12 @@ class Screen:
         took = time.monotonic() - start
         self.log(f"done in {took:.1f} s")
         if isinstance(change, (BuildInitrd, InstallPackages, PlaceKernel)):
-            self.say(row("done", change.step, headline(change), f"{took:.1f} s", self.live))
+            self.row("done", change.step, headline(change), f"{took:.1f} s")
 
     def head(self, facts: Facts) -> None:
         """Which system this is, once."""
         if not self._headed:
-            self.say(identity(facts))
+            self.say(told(identity(facts)))
             self._headed = True
 
     def plan(self, plan: Plan) -> None:
@@ -123,7 +131,7 @@ class Screen:
             self.finding(finding)
         for change in plan.changes:
             for why in change.why or (headline(change),):
-                self.say(row("change", change.step, why, colour=self.live))
+                self.row("change", change.step, why)
 
     def finding(self, finding: Finding) -> None:
         """One finding with its evidence and remedy."""
@@ -131,18 +139,18 @@ class Screen:
         word = "ERROR" if finding.level is Level.ERROR else finding.level.value
         quiet = finding.level in (Level.OK, Level.INFO)
         tag = "" if quiet else f"  [{finding.id}]"
-        self.say(row(word, topic, f"{finding.message}{tag}", colour=self.live))
+        self.row(word, topic, f"{finding.message}{tag}")
         if not quiet:
             for label, text in (
                 ("where", finding.where), ("found", finding.evidence), ("do", finding.remedy)
             ):
                 if text:
-                    self.say(row("", "", f"{label}: {text}"))
+                    self.row("", "", f"{label}: {text}")
 
     def verified(self, plan: Plan) -> None:
         """What dom0 will do with the result."""
         if isinstance(plan.pick, Pick):
-            self.say(row("verified", "bootloader", picked(plan.pick), colour=self.live))
+            self.row("verified", "bootloader", picked(plan.pick))
 
     def ending(self, plan: Plan, verb: str, dry_run: bool) -> None:
         """What it all comes to, and what to do next."""
@@ -190,12 +198,9 @@ class Screen:
             self.out, self.live = nowhere, False
 
 
-def row(word: str, topic: str, text: str, right: str = "", colour: bool = False) -> str:
-    """A line of the report: level, topic, words."""
-    level = f"{word:<8}"
-    if colour and word in COLOURS:
-        level = f"\033[{COLOURS[word]}m{level}\033[0m"
-    return f"  {level} {topic:<10} {text}{'  ' + right if right else ''}"
+def row(word: str, topic: str, text: str, right: str = "") -> str:
+    """A line of the report: level, topic, words. It stays one line whatever a file is called."""
+    return f"  {word:<8} {topic:<10} {told(text)}{'  ' + right if right else ''}"
 
 
 def identity(facts: Facts) -> str:
@@ -250,13 +255,14 @@ def diffs(plan: Plan) -> Iterator[str]:
 
     for change in plan.changes:
         if not isinstance(change, WriteFile):
-            yield f"# {headline(change)}"
+            yield f"# {told(headline(change))}"
             continue
+        path = told(change.path)
         old, new = _lines(change.path, change.expect or b""), _lines(change.path, change.content)
-        before = "/dev/null" if change.expect is None else f"a{change.path}"
-        yield from difflib.unified_diff(old, new, before, f"b{change.path}", lineterm="")
+        before = "/dev/null" if change.expect is None else f"a{path}"
+        yield from difflib.unified_diff(old, new, before, f"b{path}", lineterm="")
         if old == new:
-            yield f"# {headline(change)} (where it has secrets, which are not shown)"
+            yield f"# {told(headline(change))} (where it has secrets, which are not shown)"
 
 
 def _lines(path: str, content: bytes) -> list[str]:
@@ -271,5 +277,5 @@ def _lines(path: str, content: bytes) -> list[str]:
 
 def printable(text: str) -> str:
     """Without what would upset a terminal: a guest's files may hold anything."""
-    text = ESCAPE.sub("?", text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-    return "".join(c if c.isprintable() or c in "\033\t" else "?" for c in text)
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return "".join(c if c.isprintable() or c == "\t" else "?" for c in text)

@@ -8,8 +8,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Iterator
 
+from .beneath import open_regular
 from .errors import Exit, PvprepError
 
 CHUNK = 1024 * 1024
@@ -19,8 +21,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def chunks(place: str) -> Iterator[bytes]:
-    """The content of a file, a mebibyte at a time."""
-    with open(os.open(place, READ), "rb", buffering=0) as file:
+    """The content of a regular file, a mebibyte at a time; OSError where it is another thing."""
+    with open(open_regular(place), "rb", buffering=0) as file:
         while chunk := file.read(CHUNK):
             yield chunk
 
@@ -54,8 +56,9 @@ def private(place: str, flags: int) -> int:
 
 def overwrite(place: str, content: Iterable[bytes]) -> None:
     """Rewrite a file in place. It is cut to length last: until then it gives up no block."""
-    fd = os.open(place, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = os.open(place, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
+        refuse_other_than_file(fd, place)
         size = 0
         for chunk in content:
             write_all(fd, chunk)
@@ -64,6 +67,12 @@ def overwrite(place: str, content: Iterable[bytes]) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def refuse_other_than_file(fd: int, place: str) -> None:
+    """OSError where what was opened is a FIFO, a device or the like."""
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", place)
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -126,7 +135,7 @@ def sync(place: str, flags: int = READ) -> None:
 
 def sync_directory(place: str) -> None:
     """fsync(2) a directory, so that its names are on the disk."""
-    sync(place, READ | os.O_DIRECTORY)
+    sync(f"{place}/.", READ | os.O_DIRECTORY)  # it may be known by a descriptor, /proc/self/fd/N
 
 
 def in_words(error: Exception, doing: str, status: Exit = Exit.PUT_BACK) -> PvprepError:

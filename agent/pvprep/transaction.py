@@ -26,6 +26,7 @@ from .backup import (
     save,
     write,
 )
+from .beneath import chmod, shown
 from .changes import (
     BuildInitrd,
     Change,
@@ -110,7 +111,7 @@ class Transaction:
             self._manifest.append("applied")
             self._manifest.append("committed")
         except OSError as error:
-            raise in_words(error, f"cannot write {self._manifest.store}") from error
+            raise in_words(error, f"cannot write {shown(self._manifest.store)}") from error
         self._lock.release()
 
     def undo(self, workers: Workers) -> list[str]:
@@ -119,7 +120,7 @@ class Transaction:
         PvprepError with status HALF_WAY where it had to stop; `recover` goes on from there.
         """
         # Read again what is on the disk: an interrupt may have come between a line and our notes.
-        self._manifest = Manifest(self._manifest.store)
+        self._manifest = Manifest(self._guest, self._manifest.path)
         problems = undo(self._guest, self._manifest, workers, self._order)
         self._lock.release()
         return problems
@@ -217,7 +218,7 @@ class Transaction:
             mode = change.mode if isinstance(change, MakeDir) and path == change.path else 0o755
             place = locate(self._guest, path)
             os.mkdir(place, 0o700)
-            os.chmod(place, mode)  # whatever the umask
+            chmod(place, mode)  # whatever the umask
             sync_directory(place)
             sync_directory(os.path.dirname(place))
         if isinstance(change, WriteFile):

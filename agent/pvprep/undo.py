@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from . import placing
 from .backup import ABSENT, DIR, FILE, Record, describe, difference, locate, look, restore, save
+from .beneath import shown
 from .changes import Workers
-from .errors import Exit, PvprepError
+from .errors import Exit, PvprepError, told
 from .guest import Guest
 from .manifest import Entry, Manifest, State, Undo
 from .moduletree import strangers
@@ -38,7 +39,7 @@ def undo(guest: Guest, manifest: Manifest, workers: Workers, order: int) -> list
             _undo(guest, manifest, entry, workers)
         problems = [note for done in manifest.undo.values() for note in done.notes]
         found = differences(guest, pristine([manifest]))
-        problems += [f"{path}: {what}" for path, what in found if what]
+        problems += [f"{told(path)}: {what}" for path, what in found if what]
         for name in os.listdir(manifest.store):
             if name.endswith(".link"):  # it would keep alive what somebody removes
                 remove(os.path.join(manifest.store, name))
@@ -47,7 +48,7 @@ def undo(guest: Guest, manifest: Manifest, workers: Workers, order: int) -> list
         hint = error.hint or "see to that, then run `pvprep recover`"
         raise PvprepError(error.message, hint, Exit.HALF_WAY) from error
     except (OSError, ValueError, OverflowError) as error:
-        doing = f"cannot put everything back ({manifest.store})"
+        doing = f"cannot put everything back ({shown(manifest.store)})"
         raise in_words(error, doing, Exit.HALF_WAY) from error
     return problems
 
@@ -91,9 +92,12 @@ def differences(
     found = []
     for path, record in records.items():
         try:
-            found.append((path, difference(record, look(guest, path, bool(record.inside)), edits)))
-        except (PvprepError, OSError) as error:
-            found.append((path, str(error)))
+            now = look(guest, path, bool(record.inside))
+            found.append((path, difference(record, now, edits)))
+        except PvprepError as error:
+            found.append((path, error.message))
+        except OSError as error:
+            found.append((path, error.strerror or str(error)))
     return found
 
 
@@ -152,7 +156,7 @@ def _keep_edits(
             name = str(max(taken, default=0) + 1)
             save(guest, path, manifest.store, name)
             kept = os.path.join(manifest.store, name)
-            notes.append(f"{path} had been edited since; that version is kept as {kept}")
+            notes.append(f"{path} had been edited since; that version is kept as {shown(kept)}")
     return notes
 
 

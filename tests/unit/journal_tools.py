@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional
 
+from pvprep.beneath import shown
 from pvprep.changes import BuildInitrd, InstallPackages, PlaceKernel
 from pvprep.errors import PvprepError
 
@@ -172,13 +173,13 @@ class FakeWorkers:
 
 @contextmanager
 def calls(before: Callable[[str, tuple[Any, ...]], None]) -> Iterator[None]:
-    """Let `before` see every call that alters something, ahead of it."""
+    """Let `before` see every call that alters something, ahead of it, with names for people."""
     real = {name: getattr(os, name) for name in CALLS}
 
     def wrap(name: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             if name != "open" or args[1] & os.O_CREAT:
-                before(name, args)
+                before(name, tuple(shown(one) if isinstance(one, str) else one for one in args))
             return real[name](*args, **kwargs)
 
         return call

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from pvprep.backup import (
     write,
 )
 from pvprep.errors import Exit, PvprepError
+from pvprep.facts import Layout
 from pvprep.guest import Guest
 
 KINDS = ("absent", "file", "link", "dir")
@@ -77,6 +79,10 @@ class Place:
         if kind != "absent":
             os.utime(self.path, ns=(11, 1_234_567_890_123_456_789), follow_symlinks=False)
 
+    def close(self) -> None:
+        """So that it can be unmounted."""
+        self.guest.close()
+
     def clear(self) -> None:
         if self.path.is_dir() and not self.path.is_symlink():
             self.path.rmdir()
@@ -94,8 +100,8 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Any:
-    with mounted(tmp_path, 8) as base:
-        yield Place(base)
+    with mounted(tmp_path, 8) as base, closing(Place(base)) as place:
+        yield place
 
 
 @pytest.mark.parametrize("after", KINDS)
@@ -146,6 +152,7 @@ def test_writing_keeps_all_but_the_content(place: Place) -> None:
 
 
 def test_hard_links_stay_links(place: Place) -> None:
+    place.guest = Guest(str(place.root), Layout((), ()))
     place.make("file")
     os.link(place.path, place.root / "other")
     was = place.seen()
@@ -164,9 +171,28 @@ def test_hard_links_stay_links(place: Place) -> None:
     assert place.seen() == was
 
 
+def test_a_link_to_a_file_outside_a_mere_tree_leaves_that_alone(place: Place) -> None:
+    place.path.write_bytes(b"was")
+    outside = place.base / "outside"
+    os.link(place.path, outside)
+    was = place.seen()
+    record = save(place.guest, "/etc/x", place.store, "1")
+    content = outside.read_bytes()
+    write(place.guest, record, b"edited", 0o644, ".pvprep-t")
+    assert (place.path.read_bytes(), outside.read_bytes()) == (b"edited", content)
+    outside.write_bytes(b"gone on")
+    place.restore(record)
+    assert (place.path.read_bytes(), outside.read_bytes()) == (content, b"gone on")
+    outside.write_bytes(content)
+    os.utime(outside, ns=(record.atime, record.mtime))
+    place.path.unlink()
+    place.restore(record)
+    assert os.path.samefile(outside, place.path)
+    assert place.seen() == was
+
+
 def test_links_across_file_systems_are_lost_but_not_unnoticed(tmp_path: Path) -> None:
-    with mounted(tmp_path, 8) as base:
-        here = Place(base)
+    with mounted(tmp_path, 8) as base, closing(Place(base)) as here:
         here.store = str(tmp_path / "store")
         os.mkdir(here.store)
         here.make("file")
@@ -235,8 +261,7 @@ def test_a_path_through_a_symlink_is_refused(place: Place) -> None:
 
 def test_no_room_beside_it(tmp_path: Path) -> None:
     """A file as large as what is left is put back in place."""
-    with mounted(tmp_path, 4) as base:
-        here = Place(base)
+    with mounted(tmp_path, 4) as base, closing(Place(base)) as here:
         here.store = str(tmp_path / "store")
         os.mkdir(here.store)
         here.path.write_bytes(os.urandom(1_500_000))

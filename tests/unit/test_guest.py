@@ -6,6 +6,7 @@ import os
 import socket
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -64,7 +65,7 @@ def test_links_are_resolved_inside(
         (root / name).symlink_to(target)
     guest = Guest(str(root))
     assert guest.resolve(path) == resolved
-    assert guest.host(path) == str(root) + resolved
+    assert guest.named(path) == str(root) + resolved
 
 
 def test_the_last_link_may_be_meant_itself(root: Path) -> None:
@@ -113,12 +114,17 @@ def test_no_path_leads_out(links: dict[str, str], path: str) -> None:
             (tree / name).symlink_to(target)
         guest = Guest(str(tree))
         try:
-            outside = guest.host("/" + path).rstrip("/")
+            outside = guest.named("/" + path).rstrip("/")
+            held = guest.host("/" + path)
             assert guest.read("/" + path) is None
         except PvprepError:
             return
         assert os.path.realpath(outside) == outside
         assert (outside + "/").startswith(os.path.realpath(tree) + "/")
+        if os.path.lexists(outside):
+            assert os.path.samestat(os.lstat(held), os.lstat(outside))
+        else:
+            assert not os.path.lexists(held)
 
 
 def odd_files(root: Path) -> list[str]:
@@ -146,10 +152,13 @@ def test_what_is_no_regular_file_has_no_content(root: Path) -> None:
 
 
 def test_a_device_is_not_even_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(path: str, *_: object) -> int:
-        raise AssertionError(path)
+    really = os.open
 
-    monkeypatch.setattr(os, "open", never)
+    def only_found(path: str, flags: int, **more: Any) -> int:
+        assert flags & os.O_PATH, path  # which opens the name, not the device
+        return really(path, flags, **more)
+
+    monkeypatch.setattr(os, "open", only_found)
     assert Guest("/").read("/dev/null") is None
     assert Guest("/").read("/dev/zero") is None
 

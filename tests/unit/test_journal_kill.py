@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.unit.journal_tools import FakeWorkers, age, calls, changed, killed, snapshot
 
+from pvprep.beneath import shown
 from pvprep.changes import (
     BuildInitrd,
     Change,
@@ -303,7 +304,8 @@ def test_what_is_on_the_disk_when(world: World, monkeypatch: pytest.MonkeyPatch)
             assert not any(place.endswith("/manifest") for place in dirty)
             names.add(os.path.dirname(args[0]))
 
-    def sync_all(place: str) -> None:
+    def sync_all(outside: str) -> None:
+        place = shown(outside)
         for what in (dirty, names):
             what -= {one for one in what if one == place or one.startswith(f"{place}/")}
 

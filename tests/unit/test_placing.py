@@ -162,6 +162,7 @@ def test_boot_may_be_another_file_system(world: World, tmp_path: Path) -> None:
             assert world.problems() == []
             assert os.listdir(boot) == ["lost+found"]
         finally:
+            world.guest.close()
             subprocess.run(["umount", world.file("/boot")], check=True)
 
 

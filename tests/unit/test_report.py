@@ -164,7 +164,7 @@ def test_a_guest_cannot_steer_the_terminal() -> None:
     assert printable("a\033[2Jb\033]0;x\007c\rd\x08e\udcff\u202e") == (
         "a?[2Jb?]0;x?c?d?e\ufffd?"
     )
-    assert printable("\033[32mok\033[0m\tü€") == "\033[32mok\033[0m\tü€"
+    assert printable("\033[32mok\033[0m\tü€") == "?[32mok?[0m\tü€"
     out = io.StringIO()
     Screen(out).finding(Finding("a.b", Level.WARN, "x", "/dev/sda \033[2J\033]52;c;x\007"))
     text = out.getvalue()
@@ -220,7 +220,7 @@ def test_all_of_it_goes_to_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert log.name.endswith(f"-prepare-{os.getpid()}.log")
     text = log.read_bytes().decode("utf-8", "surrogateescape")
     words = [line.split(" ", 1)[1] for line in text.splitlines()]
-    assert words[:2] == ["begin initrd: build /a with dracut", "  | it says \udcff"]
+    assert words[:2] == ["begin initrd: build /a with dracut", "  | it says \ufffd"]
     assert words[-2:] == ["two", "lines"]
 
 

@@ -28,6 +28,7 @@ from pathlib import Path
 from unittest import mock
 
 import pvprep.cli, pvprep.converge, pvprep.survey
+from pvprep.beneath import shown
 from tests.unit import trees
 
 top = Path(sys.argv[1])
@@ -47,9 +48,10 @@ def hook(event, args):
         look()  # before anything can have changed the mode
         if event == "open" and args[2] & os.O_CREAT and isinstance(args[0], str):
             if not os.path.lexists(args[0]):
-                fresh.append(args[0])
+                fresh.append(shown(args[0]))
         elif event == "os.mkdir":
-            fresh.append(os.fspath(args[0]))
+            below = os.readlink(f"/proc/self/fd/{args[2]}") if args[2] >= 0 else ""
+            fresh.append(os.path.join(below, shown(os.fspath(args[0]))))
         elif event == "subprocess.Popen":
             seen.append(["started", [str(one) for one in args[1]], args[3]])
         elif event in ("os.system", "os.exec", "os.posix_spawn", "os.spawn"):

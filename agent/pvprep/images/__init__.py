@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 from ..errors import UsageError
@@ -41,7 +41,7 @@ def attached(request: Request, say: Callable[[str], None]) -> Iterator[Guest]:
         raise UsageError("no disk was given")
     way = "by_guestfs" if _how(request) == "guestfs" else "by_kernel"
     attach = importlib.import_module(f"{__name__}.{way}").attached
-    with attach(request, say) as guest:
+    with attach(request, say) as guest, closing(guest):  # what it holds keeps a tree mounted
         if guest.layout:
             disks = map(_sourced, guest.layout.disks, request.disks)
             guest.layout = replace(guest.layout, disks=tuple(disks))

@@ -214,7 +214,7 @@ def _session(leader: int) -> list[int]:
 def _secret(key_file: str, name: str) -> str:
     if not key_file:
         if not sys.stdin.isatty():
-            raise refusal(f"{name} is encrypted and nobody is there to ask", "give --luks-key FILE")
+            raise refusal(f"{name} is encrypted and nobody is there to ask", "give --key-file FILE")
         return getpass.getpass(f"Passphrase of {name}: ")
     try:
         with open(key_file, "rb") as file:

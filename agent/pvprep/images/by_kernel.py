@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from types import FrameType
 from typing import Optional
@@ -112,7 +112,10 @@ class _Session:
         layout = Layout(self._disks, ())
         self._check(root.node)
         self._mount(root.node, self.root, root.subvolume)
-        guest = Guest(self.root)
+        with closing(Guest(self.root)) as guest:
+            self._mount_below(guest, root, layout)
+
+    def _mount_below(self, guest: Guest, root: roots.Root, layout: Layout) -> None:
         # A journal may have had the last of it.
         self._found = root = replace(root, texts=roots.texts(guest))
         self._rows = roots.wanted(root, layout, self._nodes, self._say)
@@ -125,7 +128,8 @@ class _Session:
         for row in self._rows[1:]:
             if not guest.is_dir(row.target):
                 raise refusal(f"{root.name} has no directory {row.target} to mount on")
-            self._mount(row.node, guest.host(row.target), _subvolume(row.options))
+            subvolume = _subvolume(row.options)
+            self._mount(row.node, guest.named(row.target), subvolume, guest.within(row.target))
 
     def layout(self) -> Layout:
         """What there is, in the terms of the facts."""
@@ -204,16 +208,14 @@ class _Session:
                 mounting.forget(device.path, fstype)
 
     def _look_at(self, node: stack.Node, device: Device, subvolume: str) -> Optional[roots.Root]:
-        with self._seen(node, device, subvolume):
-            guest = Guest(self._look)
+        with self._seen(node, device, subvolume), closing(Guest(self._look)) as guest:
             if roots.is_root(guest):
                 return roots.Root(node, roots.texts(guest), subvolume)
             return None
 
     def _subvolumes(self, node: stack.Node, device: Device) -> list[roots.Root]:
         """Those at the top that hold a system: what fstab of one calls its root, or all."""
-        with self._seen(node, device, _TOP):
-            top = Guest(self._look)
+        with self._seen(node, device, _TOP), closing(Guest(self._look)) as top:
             # The root of a subvolume has a fixed inode number (BTRFS_FIRST_FREE_OBJECTID).
             names = [name for name in top.names("/") if _inode(top, name) == 256]
         found = [self._look_at(node, device, name) for name in names]
@@ -252,9 +254,10 @@ class _Session:
             mounting.detach(self._look)
         fsck.before(device.path, fstype, node.name, _size(node))
 
-    def _mount(self, node: stack.Node, place: str, subvolume: str) -> None:
+    def _mount(self, node: stack.Node, place: str, subvolume: str, held: str = "") -> None:
+        """Mount it on the directory `place`, by a name that is sure to be this one if there is."""
         mounting.attach(
-            self._device(node).path, place, node.content.fstype,
+            self._device(node).path, held or place, node.content.fstype,
             name=node.name, read_only=self._read_only, subvolume=subvolume,
         )  # fmt: skip
         self._mounted.append((place, node))

@@ -159,7 +159,7 @@ def _key(key_file: str, name: str) -> Iterator[str]:
         yield key_file
         return
     if not sys.stdin.isatty():
-        raise refusal(f"{name} is encrypted and nobody is there to ask", "give --luks-key FILE")
+        raise refusal(f"{name} is encrypted and nobody is there to ask", "give --key-file FILE")
     typed = getpass.getpass(f"Passphrase of {name}: ")
     fd = os.memfd_create("key", os.MFD_CLOEXEC)
     try:
@@ -172,4 +172,4 @@ def _key(key_file: str, name: str) -> Iterator[str]:
 def _luks_hint(key_file: str) -> str:
     if key_file:
         return f"{key_file} must hold the passphrase, to the byte (no newline), or the key"
-    return "try again, or give --luks-key FILE"
+    return "try again, or give --key-file FILE"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 from ..errors import PvprepError
@@ -61,7 +60,7 @@ def build(guest: Guest, tool: str, version: str, output: str, line: Line) -> Non
         )
     argv = _TOOLS[tool].command(guest, version, output)
     sweep(guest)
-    os.makedirs(guest.host(SCRATCH), 0o700)
+    guest.make_directory(SCRATCH, 0o700)
     try:
         done = guest.run(argv, env={"TMPDIR": SCRATCH}, line=line, tied=True)
     finally:
@@ -82,7 +81,7 @@ def sweep(guest: Guest) -> None:
     """Remove what a killed builder left."""
     import shutil
 
-    shutil.rmtree(guest.host(SCRATCH), ignore_errors=True)
+    shutil.rmtree(guest.host(SCRATCH, follow=False), ignore_errors=True)
 
 
 def finish(guest: Guest, tool: str, version: str, path: str, line: Line) -> None:

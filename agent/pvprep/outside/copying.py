@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Optional
 
+from ..beneath import descriptors
 from ..changes import PlaceKernel
 from ..errors import Exit, PvprepError
 from ..guest import ENVIRONMENT, Guest, Line
@@ -134,6 +135,7 @@ def _index(change: PlaceKernel, top: str, line: Line) -> None:
         env=ENVIRONMENT,
         text=True,
         errors="replace",
+        pass_fds=descriptors(top),
     )
     for text in done.stdout.splitlines():
         line(text)

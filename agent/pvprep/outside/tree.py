@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from functools import partial
 
 from ..guest import Guest
 from ..synced import chunks
@@ -18,7 +19,7 @@ def members(root: str, version: str = "") -> Iterator[Member]:
         info = tree.lstat(f"/boot/{name}")
         clean = wanted(f"boot/{name}", root)
         if clean and info and stat.S_ISREG(info.st_mode) and version in ("", version_of(clean)):
-            yield _member(clean, tree.host(f"/boot/{name}", follow=False), info, root)
+            yield _member(clean, tree.host(f"/boot/{name}", follow=False), info, tree)
     seen = set()
     for directory in ("/lib/modules", "/usr/lib/modules"):
         for name in tree.names(directory):
@@ -28,27 +29,27 @@ def members(root: str, version: str = "") -> Iterator[Member]:
                 continue
             seen.add(place)
             if version in ("", name) and wanted(f"lib/modules/{name}", root):
-                yield _member(f"lib/modules/{name}", place, info, root)
-                yield from _beneath(f"lib/modules/{name}", place, root)
+                yield _member(f"lib/modules/{name}", place, info, tree)
+                yield from _beneath(f"lib/modules/{name}", place, tree)
 
 
-def _beneath(name: str, place: str, root: str) -> Iterator[Member]:
+def _beneath(name: str, place: str, tree: Guest) -> Iterator[Member]:
     with os.scandir(place) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
-        inside = wanted(f"{name}/{entry.name}", root)
+        inside = wanted(f"{name}/{entry.name}", tree.root)
         if not inside:
             continue
-        yield _member(inside, entry.path, entry.stat(follow_symlinks=False), root)
+        yield _member(inside, entry.path, entry.stat(follow_symlinks=False), tree)
         if entry.is_dir(follow_symlinks=False):
-            yield from _beneath(inside, entry.path, root)
+            yield from _beneath(inside, entry.path, tree)
 
 
-def _member(name: str, place: str, info: os.stat_result, root: str) -> Member:
+def _member(name: str, place: str, info: os.stat_result, tree: Guest) -> Member:
     kinds = {stat.S_IFREG: FILE, stat.S_IFLNK: LINK, stat.S_IFDIR: DIR}
     kind = kinds.get(stat.S_IFMT(info.st_mode))
     if kind is None:
-        raise refused(root, f"{name} is a device, a FIFO or a socket")
+        raise refused(tree.root, f"{name} is a device, a FIFO or a socket")
     return Member(
         name,
         kind,
@@ -56,5 +57,10 @@ def _member(name: str, place: str, info: os.stat_result, root: str) -> Member:
         info.st_mtime_ns,
         info.st_size if kind == FILE else 0,
         os.readlink(place) if kind == LINK else "",
-        lambda: chunks(place),
+        partial(_content, tree, place),
     )
+
+
+def _content(tree: Guest, place: str) -> Iterator[bytes]:
+    """tree: it holds the directory that the name of the place begins with."""
+    return chunks(place)

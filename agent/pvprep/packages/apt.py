@@ -107,7 +107,7 @@ class Apt:
         hold, or upgrades one without need. Lists that name what the archive has no more, or lack
         what a package needs, are fetched anew, once.
         """
-        files = [self.guest.host(path) for path in inside(self.guest, change.files)]
+        files = [self.guest.named(path) for path in inside(self.guest, change.files)]
         try:
             self._install(change.names, files)
         except (_FetchError, aptplan.UnmetError) as error:

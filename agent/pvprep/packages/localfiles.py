@@ -19,7 +19,7 @@ def inside(guest: Guest, files: Sequence[str]) -> list[str]:
             raise PvprepError(f"{file}: no such package file")
     if guest.running or not files:
         return [os.path.abspath(file) for file in files]
-    os.makedirs(guest.host(_PLACE), exist_ok=True)
+    guest.make_directory(_PLACE)
     for file in files:
-        shutil.copy(file, guest.host(_PLACE))
+        shutil.copy(file, guest.host(f"{_PLACE}/{os.path.basename(file)}"))
     return [f"{_PLACE}/{os.path.basename(file)}" for file in files]

@@ -39,9 +39,10 @@ def record_lock(guest: Guest, paths: Iterable[str]) -> Optional[Holder]:
     import struct
 
     for path in paths:
-        if not guest.is_file(path):
+        fd = guest.open(path)
+        if fd is None:
             continue
-        with open(guest.host(path), "rb") as file:
+        with open(fd, "rb") as file:
             # struct flock: l_type, l_whence, l_start, l_len, l_pid
             question = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
             try:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ..errors import PvprepError
@@ -93,10 +95,10 @@ def expect(guest: Guest, files: Sequence[str]) -> None:
             _, package, path = line.split("|", 2)
             if guest.lstat(path) is None:
                 coming.setdefault(package, []).append(path)
-    place = guest.host(INCOMING)
-    os.makedirs(os.path.dirname(place), 0o700, exist_ok=True)
+    guest.make_directory(os.path.dirname(INCOMING), 0o700)
+    settled(guest)
     with open(
-        place, "w", encoding="utf-8", errors="surrogateescape", opener=private
+        guest.host(INCOMING), "x", encoding="utf-8", errors="surrogateescape", opener=private
     ) as file:
         json.dump(coming, file)
         file.flush()
@@ -105,8 +107,8 @@ def expect(guest: Guest, files: Sequence[str]) -> None:
 
 def settled(guest: Guest) -> None:
     """What was expected has come, or is gone."""
-    if guest.is_file(INCOMING):
-        os.unlink(guest.host(INCOMING))
+    with suppress(FileNotFoundError), guest.at(INCOMING, follow=False) as (name, directory):
+        os.unlink(name, dir_fd=directory)
 
 
 def sweep(guest: Guest, there: Mapping[str, Package]) -> None:
@@ -132,11 +134,11 @@ def _remove(guest: Guest, paths: Iterable[str]) -> None:
         for name in guest.names(directory):
             if name.split(";")[0] not in by_directory[directory]:
                 continue
-            place = guest.host(f"{directory}/{name}", follow=False)
             try:
-                if os.path.isdir(place) and not os.path.islink(place):
-                    os.rmdir(place)
-                else:
-                    os.unlink(place)
+                with guest.at(f"{directory}/{name}", follow=False) as (last, fd):
+                    if stat.S_ISDIR(os.lstat(last, dir_fd=fd).st_mode):
+                        os.rmdir(last, dir_fd=fd)
+                    else:
+                        os.unlink(last, dir_fd=fd)
             except OSError:
                 pass  # a directory in which somebody has put something

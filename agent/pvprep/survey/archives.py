@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from .streams import Part, PayloadError, PlainStream, Stream
 
+_SIZE_MAX = 2 << 30  # bytes of an image; boot loaders and 32-bit kernels take less
 _ARCHIVES = 64
 _MEMBERS = 500_000
 _ROOT = re.compile(r"^(?:\.?/)+")
@@ -40,6 +41,8 @@ class Walk:
         PayloadError where it goes no further.
         """
         whole, offset = self._whole, 0
+        if whole.end > _SIZE_MAX:
+            raise PayloadError(f"it has {whole.end} bytes: no initrd is that large")
         while True:
             gap = PlainStream(Part(whole.fd, offset, whole.end))
             if not gap.skip_zeros():

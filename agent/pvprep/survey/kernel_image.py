@@ -113,7 +113,9 @@ def _compression(part: Part, bzimage: bool) -> str:
             part.end -= 4  # the unpacked size, which Linux scripts/Makefile.lib puts behind
         return found
     if bzimage:
-        raise PayloadError(f"the bzImage's payload is of no known compression: {head!r}")
+        raise PayloadError(
+            f"the bzImage's payload is of no known compression: it begins {head.hex(' ')}"
+        )
     if found == "gzip":
         return found
     if found:

@@ -202,7 +202,7 @@ def spaces(guest: Guest) -> dict[str, Space]:
     for path in ("/", "/boot", "/etc", "/var/lib", "/var/tmp", "/usr"):
         if not guest.is_dir(path):
             continue
-        info = os.statvfs(guest.host(path))
+        info = os.statvfs(guest.within(path))
         found[path] = Space(
             path,
             free=info.f_bavail * info.f_frsize,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import stat
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Union
+
+from ..beneath import open_regular
 
 Piece = Union[bytes, memoryview]
 Pieces = Generator[Piece, None, None]
@@ -31,24 +33,17 @@ class Part:
 def open_file(path: str) -> Part:
     """Open a regular file for reading, whole; a FIFO or a device does not make it hang."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        fd = open_regular(path)
     except OSError as error:
-        raise PayloadError(f"it cannot be opened: {error.strerror}") from None
+        before = "" if error.errno == errno.EINVAL else "it cannot be opened: "
+        raise PayloadError(f"{before}{error.strerror}") from None
     except ValueError as error:
         raise PayloadError(f"it cannot be opened: {error}") from None
     status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(fd)
-        raise PayloadError(f"it is {_kind(status.st_mode)}, not a regular file")
     if status.st_size == 0:
         os.close(fd)
         raise PayloadError("the file is empty")
     return Part(fd, 0, status.st_size)
-
-
-def _kind(mode: int) -> str:
-    names = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
-    return names.get(stat.S_IFMT(mode), "a device")
 
 
 class Stream:

@@ -27,12 +27,13 @@ def distro(guest: Guest) -> Distro:
         return _debian(guest)
     guest.read(paths[0])  # refuses a file that is too large
     try:
-        return _by_library(guest, paths[0])
+        with guest.lent(paths[0]) as place:
+            return _by_library(guest, paths[0], place)
     except ValueError as error:  # quotes that are not closed, or no UTF-8
         raise PvprepError(f"{paths[0]} cannot be read: {error}", "see os-release(5)") from None
 
 
-def _by_library(guest: Guest, path: str) -> Distro:
+def _by_library(guest: Guest, path: str, place: str) -> Distro:
     from distro import LinuxDistribution
 
     # Every other source (lsb_release, uname) could be the host's, not the guest's; so could
@@ -41,8 +42,8 @@ def _by_library(guest: Guest, path: str) -> Distro:
     found = LinuxDistribution(
         include_lsb=False,
         include_uname=False,
-        os_release_file=guest.host(path) if assigns else os.devnull,
-        distro_release_file=os.devnull if assigns else guest.host(path),
+        os_release_file=place if assigns else os.devnull,
+        distro_release_file=os.devnull if assigns else place,
     )
     if path == "/etc/lsb-release":
         said = found.os_release_attr
