@@ -88,5 +88,5 @@ def small_guest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def guest_tree(small_guest: Path, tmp_path: Path) -> Iterator[Path]:
     """Debian 12 as installed under HVM, to be changed; in memory, an initrd takes a few seconds."""
-    with trees.in_memory(tmp_path / "memory") as memory:
+    with roots.in_memory(tmp_path / "memory") as memory:
         yield trees.copy(small_guest, memory / "tree")

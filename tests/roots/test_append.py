@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import pytest
 from tests.guests import profiles, roots, rpmprofiles, rpmroots
-from tests.roots import snapshot, trees
+from tests.roots import snapshot
 from tests.roots.runs import Result, pvprep, restored, version
 
 from pvprep import converge
@@ -68,7 +68,7 @@ class Story:
 def story(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Story]:
-    with trees.in_memory(tmp_path_factory.mktemp("append") / "memory") as work:
+    with roots.in_memory(tmp_path_factory.mktemp("append") / "memory") as work:
         root = work / "root"
         roots.unpack(GUESTS[request.param](), root)
         yield _tell(root, work)
@@ -168,7 +168,7 @@ def test_all_is_put_back(story: Story) -> None:
 
 def test_what_was_appended_is_replaced_not_piled_up(tmp_path: Path) -> None:
     """Twice the same gives the same bytes; something more, the sum of both."""
-    with trees.in_memory(tmp_path / "memory") as work:
+    with roots.in_memory(tmp_path / "memory") as work:
         root = work / "root"
         roots.unpack(roots.build_profile(profiles.BOOKWORM_CLOUD_KERNEL), root)
         name = version(root)

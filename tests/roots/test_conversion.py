@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.guests import profiles, roots
 from tests.guests.profiles import Profile
-from tests.roots import disks, snapshot, trees
+from tests.roots import disks, snapshot
 from tests.roots.runs import Result, has_driver, names, pvprep, restored, version
 from tests.unit.domu.xen_tools import parse
 
@@ -53,7 +53,7 @@ def story(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Story]:
     profile = RELEASES[request.param]
-    with trees.in_memory(tmp_path_factory.mktemp(request.param) / "memory") as work:
+    with roots.in_memory(tmp_path_factory.mktemp(request.param) / "memory") as work:
         yield _tell(profile, work)
 
 

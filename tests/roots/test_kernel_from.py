@@ -98,7 +98,7 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    with trees.in_memory(tmp_path_factory.mktemp("kernel-from") / "memory") as work:
+    with roots.in_memory(tmp_path_factory.mktemp("kernel-from") / "memory") as work:
         yield _tell(work)
 
 
@@ -216,7 +216,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_32_bit_guest_takes_the_kernel_of_a_package(package: Path, tmp_path: Path) -> None:
-    with trees.in_memory(tmp_path / "memory") as work:
+    with roots.in_memory(tmp_path / "memory") as work:
         root = work / "root"
         roots.unpack(roots.build_profile(profiles.BOOKWORM_CLOUD_KERNEL), root)
         without_pv(root, work / "source")
@@ -237,7 +237,7 @@ def test_a_32_bit_guest_takes_the_kernel_of_a_package(package: Path, tmp_path: P
 
 
 def test_a_kernel_that_is_cut_short_leaves_the_guest_as_it_was(tmp_path: Path) -> None:
-    with trees.in_memory(tmp_path / "memory") as work:
+    with roots.in_memory(tmp_path / "memory") as work:
         root, source = work / "root", work / "source"
         roots.unpack(roots.build_profile(profiles.BOOKWORM_CLOUD_KERNEL), root)
         version = without_pv(root, source)

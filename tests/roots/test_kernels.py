@@ -83,7 +83,7 @@ def _root(profile: Profile, work: Path) -> Path:
 @pytest.fixture(scope="module")
 def i386(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """A 32-bit Debian 12 whose only kernel, 686-pae, has lost PV."""
-    with trees.in_memory(tmp_path_factory.mktemp("i386") / "memory") as work:
+    with roots.in_memory(tmp_path_factory.mktemp("i386") / "memory") as work:
         yield _tell(_i386_with_tls(work), work, "*-amd64")
 
 

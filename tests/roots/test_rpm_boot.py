@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tests.guests import chroot, images, roots, rpminstalled, rpmprofiles, rpmroots
 from tests.guests.rpmprofiles import RpmProfile
-from tests.roots import disks, snapshot, trees
+from tests.roots import disks, snapshot
 from tests.roots.runs import Result, has_driver, inside, names, pvprep, restored
 from tests.roots.test_inside import Inside
 from tests.unit.pygrub_cases import real
@@ -54,7 +54,7 @@ def story(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Story]:
     profile = GUESTS[request.param]
-    with trees.in_memory(tmp_path_factory.mktemp(request.param) / "memory") as work:
+    with roots.in_memory(tmp_path_factory.mktemp(request.param) / "memory") as work:
         yield _tell(profile, work)
 
 
@@ -138,7 +138,7 @@ def test_the_way_back_is_exact(story: Story) -> None:
 
 @pytest.mark.parametrize("name", ["el9", "el8"])
 def test_the_next_kernel_is_the_one_that_pygrub_takes(name: str, tmp_path: Path) -> None:
-    with trees.in_memory(tmp_path / "memory") as work:
+    with roots.in_memory(tmp_path / "memory") as work:
         root = work / "root"
         roots.unpack(rpmroots.build(GUESTS[name]), root)
         # As tuned writes it, each time: two `=`, and pygrub would give up on the file.
@@ -209,7 +209,7 @@ def test_in_the_chroot_of_an_installation(installing: tuple[Inside, str]) -> Non
 
 def test_a_kernel_that_comes_into_a_tree(tmp_path: Path) -> None:
     """Its scripts build the initrd, once; GRUB's would take this machine's disk for the guest's."""
-    with trees.in_memory(tmp_path / "memory") as work:
+    with roots.in_memory(tmp_path / "memory") as work:
         root = work / "root"
         roots.unpack(rpmroots.build(rpmprofiles.EL9_UEK), root)
         before = snapshot.take(root)

@@ -32,7 +32,7 @@ Unpack = Callable[[RpmProfile], Path]
 @pytest.fixture
 def unpacked(tmp_path: Path) -> Iterator[Unpack]:
     """Unpacks a guest into memory."""
-    with trees.in_memory(tmp_path / "memory") as memory:
+    with roots.in_memory(tmp_path / "memory") as memory:
 
         def unpack(profile: RpmProfile) -> Path:
             root = memory / "tree"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from tests.guests import hostapt
+from tests.guests import hostapt, roots
 
 from pvprep.guest import Guest
 from pvprep.namespace import enter
@@ -56,7 +56,7 @@ def copy(tree: Path, to: Path) -> Path:
 @contextlib.contextmanager
 def layer(tree: Path, directory: Path) -> Iterator[Path]:
     """A tree to work on, whose changes lie in memory above a tree that stays as it is: at once."""
-    with in_memory(directory) as memory:
+    with roots.in_memory(directory) as memory:
         upper, work, merged = (memory / name for name in ("upper", "work", "tree"))
         for path in (upper, work, merged):
             path.mkdir()
@@ -66,18 +66,6 @@ def layer(tree: Path, directory: Path) -> Iterator[Path]:
             yield merged
         finally:
             subprocess.run(["umount", "--lazy", merged], check=True)
-
-
-@contextlib.contextmanager
-def in_memory(directory: Path) -> Iterator[Path]:
-    """A directory, made here, whose content is in memory and gone in the end: quick to sync."""
-    directory.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2g,mode=755", "tmpfs", directory]
-    subprocess.run(mount, check=True)
-    try:
-        yield directory
-    finally:
-        subprocess.run(["umount", "--lazy", directory], check=True)
 
 
 def let_fetch(root: Path) -> None:
