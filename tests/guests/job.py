@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 from tests.guests.qemu import Machine
 
@@ -121,11 +122,14 @@ def make_patient(root: Path) -> None:
     patience.write_text(_PATIENCE)
 
 
-def run(disk: Path, work: Path, script: str, *, timeout: float = 600) -> Result:
+def run(
+    disk: Path, work: Path, script: str, *, timeout: float = 600, log: Optional[Path] = None
+) -> Result:
     """Boot the disk, run the shell script in it with work/share at /job, wait until it is off.
 
     What lies in the share is there for the script, and what the script leaves in it is there
     afterwards; the work directory gets console.log. The disk keeps what the guest writes.
+    log: as Machine has it.
     Raises MachineError, also after timeout seconds; a script that fails is a Result like others.
     """
     share = work / "share"
@@ -134,7 +138,7 @@ def run(disk: Path, work: Path, script: str, *, timeout: float = 600) -> Result:
         (share / name).unlink(missing_ok=True)
     (share / "run").write_text(script)
     began = time.monotonic()
-    with Machine(disk, work, share=share) as machine:
+    with Machine(disk, work, share=share, log=log) as machine:
         machine.wait_off(timeout)
         if not (share / "status").exists():
             raise machine.failure("the guest went off without running its job")

@@ -126,7 +126,8 @@ class Machine(Qemu):
 
     disk: a raw image, written to unless snapshot. work: as Qemu has it. share: a directory that the
     guest can mount as 9p, tag "job". cdrom: an ISO image. memory in MiB. nic: QEMU's model of the
-    card, whose network has DHCP and nothing else: no way out, none in.
+    card, whose network has DHCP and nothing else: no way out, none in. log: a file that gets every
+    write to the disk (see powercut.Log).
     """
 
     def __init__(
@@ -140,10 +141,17 @@ class Machine(Qemu):
         mac: str = MAC,
         nic: str = "e1000",
         snapshot: bool = False,
+        log: Optional[Path] = None,
     ) -> None:
         argv = ["-cpu", "max", "-smp", "2", "-m", str(memory)]
-        drive = f"file={escape(disk)},format=raw,if=ide,index=0,cache=unsafe"
-        argv += ["-drive", f"{drive},snapshot={'on' if snapshot else 'off'}"]
+        drive = f"file={escape(disk)},format=raw,cache=unsafe"
+        drive += f",snapshot={'on' if snapshot else 'off'}"
+        if log:
+            log.write_bytes(b"")
+            drive = f"driver=blklogwrites,file.driver=file,file.filename={escape(disk)}"
+            drive += f",file.cache.no-flush=on,log.driver=file,log.filename={escape(log)}"
+            drive += ",log.cache.no-flush=on"
+        argv += ["-drive", f"{drive},if=ide,index=0"]
         argv += ["-nic", f"user,model={nic},mac={mac},restrict=on"]
         if share:
             export = f"local,path={escape(share)},mount_tag=job,security_model=none,id=job"

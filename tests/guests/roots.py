@@ -40,7 +40,7 @@ class BuildError(Exception):
 def build_root(suite: str, arch: str, *, include: Sequence[str], cache_dir: Path = CACHE) -> Path:
     """A tar of a minimal Debian with these packages, without any initrd; cached by its inputs.
 
-    Packages that were downloaded once are not downloaded again. Takes less than a minute, then no time.
+    Packages that were downloaded once are not downloaded again. Takes a minute, then none.
     """
     command = [
         "mmdebstrap",
