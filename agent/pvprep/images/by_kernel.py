@@ -98,12 +98,8 @@ class _Session:
                 f"the guest is suspended to disk: {asleep[0]} holds its memory",
                 "start it, and shut it down: what it remembers of its disks must not change",
             )
-        layout = Layout(self._disks, ())
-        found = []
-        for node in self._nodes:
-            if node.volume and node.content.fstype in roots.FILE_SYSTEMS:
-                found += self._roots(node)
-        self._found = roots.choose(found, layout, self._nodes)
+        found = self._all_roots() or self._all_roots_replayed()
+        self._found = roots.choose(found, Layout(self._disks, ()), self._nodes)
 
     def mount(self) -> None:
         """Check what will be mounted, then mount it."""
@@ -189,6 +185,31 @@ class _Session:
             size = file.seek(0, os.SEEK_END)
         return Volume.of(Range(device.path, 0, size))
 
+    def _all_roots(self) -> list[roots.Root]:
+        return [root for node in self._file_systems() for root in self._roots(node)]
+
+    def _all_roots_replayed(self) -> list[roots.Root]:
+        """Where none was found: what a journal has not brought to the disk may be a root, too."""
+        dirty = [node for node in self._file_systems() if self._dirty(node)]
+        if dirty and self._read_only:
+            names = ", ".join(node.name for node in dirty)
+            raise refusal(
+                f"no system is found as long as the journal of {names} is not replayed",
+                "a run that converts does that; so does the guest's own start",
+            )
+        for node in dirty:
+            self._check(node)
+        return self._all_roots() if dirty else []
+
+    def _file_systems(self) -> list[stack.Node]:
+        known = (node for node in self._nodes if node.content.fstype in roots.FILE_SYSTEMS)
+        return [node for node in known if node.volume]
+
+    def _dirty(self, node: stack.Node) -> bool:
+        assert node.volume
+        with self._devices.open(node.volume, True) as device:
+            return fsck.dirty(device.path, node.content.fstype)
+
     def _roots(self, node: stack.Node) -> list[roots.Root]:
         """The root of a system, where there is one on this file system."""
         assert node.volume
@@ -204,6 +225,10 @@ class _Session:
                 if found is None and fstype == "btrfs":
                     return self._subvolumes(node, device)
                 return [found] if found else []
+            except (PvprepError, OSError):
+                if not fsck.dirty(device.path, fstype):
+                    raise
+                return []  # without its journal it need not make sense
             finally:
                 mounting.forget(device.path, fstype)
 
