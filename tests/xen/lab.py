@@ -57,7 +57,8 @@ class LabError(Exception):
 
 @dataclass(frozen=True)
 class Domain:
-    """A domain to run. config None: the one that the domain before told on its console (inside.py).
+    """A domain to run. config None: the one that the domain before told on its console (inside.py),
+    or else had itself.
 
     until: the texts on its console by which it is up; then it is shut down. Without any it is to go
     off by itself. timeout: seconds. run: a shell script for dom0, instead of `xl create`.
