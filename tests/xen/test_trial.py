@@ -18,7 +18,7 @@ type_of_domain() {
     xl list -l bifit | sed -n 's/.*"type": "\(pv\|hvm\)".*/\1/p' | head -n 1
 }
 trial() {
-    python3 -m pvprep_dom0 trial --hvm /etc/xen/hvm.cfg --timeout 400 "$1"
+    python3 -m pvprep_dom0 trial --hvm /etc/xen/hvm.cfg --timeout "$2" "$1"
     echo "LAB trial $? $(type_of_domain)"
 }
 wait_for_login() {
@@ -27,10 +27,10 @@ wait_for_login() {
 }
 xl create -q /etc/xen/hvm.cfg
 wait_for_login
-trial /etc/xen/broken.cfg
+trial /etc/xen/broken.cfg 300
 : >/var/log/xen/console/guest-bifit.log
 wait_for_login
-trial /etc/xen/bifit.cfg
+trial /etc/xen/bifit.cfg 900
 xl shutdown -w bifit
 echo "LAB shut down, reason code 0"
 """
