@@ -5,6 +5,7 @@
 #   make test    everything that tests need is installed, and every check and test run
 #   make test-xen    every guest under a real Xen
 #   make test-long    other guests that boot, and a fault at every call of a conversion
+#   make fuzz    every parser under atheris, half a minute each; what fails is kept
 #   make setup, lint, unit, bench, deb, rpm, clean
 
 SHELL := /bin/sh -e
@@ -20,7 +21,7 @@ RPM := build/pvprep-$(VERSION)-1.noarch.rpm
 SHIPPED := $(wildcard $(shell git ls-files -co --exclude-standard \
     agent packaging setup.cfg pyproject.toml README.md COPYING))
 
-.PHONY: setup lint unit test test-xen test-long demo bench deb rpm clean
+.PHONY: setup lint unit test test-xen test-long fuzz demo bench deb rpm clean
 
 setup: build/test.packages $(VENV)/requirements
 
@@ -62,6 +63,14 @@ test-xen: setup
 # What takes too long for every run, but for Xen.
 test-long: setup
 	@$(VENV)/bin/pytest -n 2 --dist worksteal -m long
+
+# Writes its table in the README. FUZZ=--seconds=300, or names of targets.
+fuzz: setup $(VENV)/fuzz-requirements
+	@PYTHONPATH=agent $(VENV)/bin/python -m tests.fuzz $(FUZZ)
+
+$(VENV)/fuzz-requirements: tests/fuzz/requirements.txt $(VENV)/requirements
+	$(VENV)/bin/pip -q --disable-pip-version-check install -r $<
+	@touch $@
 
 deb: $(DEB)
 

@@ -25,7 +25,7 @@ def rename_devices(text: str, translate: Translate) -> Edited:
 
 def _key(field: str, translate: Translate) -> str:
     """Only a path is understood here: no UUID=. systemd writes FILE:DEVICE, Debian DEVICE:FILE."""
-    whole = as_path(fields.device(field, translate))
+    whole = fields.device(field, translate)
     if whole != field:
-        return whole
+        return as_path(whole)
     return re.sub(r"(?<![^:])/dev/[^:]+", lambda m: as_path(fields.device(m[0], translate)), field)

@@ -92,7 +92,7 @@ def _array(uuid: str, group: Sequence[Member]) -> Array:
     problem, volume = "", None
     if first.level not in (0, 1):
         problem = f"it is of {kind}"
-    elif [one.role for one in active] != list(range(first.disks)):
+    elif len(active) != first.disks or [one.role for one in active] != list(range(len(active))):
         problem = f"{len(active)} of its {first.disks} members are on these disks"
     elif not all(one.clean and one.events == first.events for one in active):
         problem = "its members are not the same: it was not stopped, or one of them is old"
@@ -100,7 +100,9 @@ def _array(uuid: str, group: Sequence[Member]) -> Array:
         sizes = {one.data.size for one in active}
         ranges = [one.data.plain for one in active]
         known = tuple(one for one in ranges if one)
-        if first.level == 0 and len(sizes) > 1:
+        if not active or (first.level == 0 and not first.chunk):
+            problem = "its superblock is damaged"
+        elif first.level == 0 and len(sizes) > 1:
             problem = "its members differ in size"
         elif len(known) < len(ranges):
             problem = "it lies on another array"

@@ -195,6 +195,8 @@ def _volume(
             problem = problem or f"it is of type {segment['type']}"
             break
         stripes = list(zip(segment["stripes"][::2], segment["stripes"][1::2]))
+        if not stripes:
+            raise ValueError(f"a segment of {name} lies nowhere")
         size = int(segment["extent_count"]) * extent // len(stripes)
         pieces = []
         for stripe, first in stripes:

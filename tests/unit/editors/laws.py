@@ -98,3 +98,27 @@ def holds_by_line(edit: Callable[[str], Edited], text: str) -> Edited:
     changed = {n for n, (old, new) in enumerate(zip(before, after), 1) if old != new}
     assert changed == {e.line for e in once.edits}
     return once
+
+
+def holds_around(
+    edit: Callable[[str], Edited], text: str, is_target: Callable[[str], bool] = lambda _line: False
+) -> Edited:
+    """Every line but the targets stays, byte for byte and in its order; twice is once.
+
+    For editors that insert or remove lines.
+    """
+    once = edit(text)
+    assert edit(once.text).text == once.text
+    stays(text, once.text, is_target)
+    return once
+
+
+def stays(
+    before: str, after: str, is_target: Callable[[str], bool] = lambda _line: False
+) -> None:
+    """Every line but the targets is there afterwards, in order. A last one may have got an end."""
+    found = iter(lines(after))
+    for line in lines(before):
+        if not is_target(line):
+            ends = (line,) if line.endswith("\n") else (line, f"{line}\n", f"{line}\r\n")
+            assert any(one in ends for one in found), line

@@ -96,3 +96,10 @@ def test_what_a_member_must_not_be(tmp_path: Path) -> None:
         assert arrays.member(on_disk(tmp_path, superblock(**more)), "x").role is None
     with pytest.raises(PvprepError, match="of a kind not known here"):
         arrays.member(on_disk(tmp_path, bytes(512)), "x")
+
+
+@pytest.mark.parametrize(("level", "more"), [(0, {"chunk": 0}), (1, {"disks": 0, "role": None})])
+def test_nonsense_in_a_superblock(level: int, more: dict[str, object]) -> None:
+    members = [member(number, level, **{"role": number, **more}) for number in (0, 1)]
+    (array,) = arrays.arrays(members)
+    assert (array.volume, array.problem) == (None, "its superblock is damaged")

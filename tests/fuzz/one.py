@@ -1,0 +1,81 @@
+"""One target under atheris, in a process of its own: `python -m tests.fuzz.one TARGET FILE ...`.
+
+What fails is made smaller and kept, each kind of failure once; FILE says what there was. The other
+arguments are libFuzzer's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["pvprep", "pvprep_dom0"]):
+    from tests.fuzz.target import Target
+    from tests.fuzz.targets import TARGETS
+
+SHRINKING = 5.0  # seconds
+
+
+class Fuzzer:
+    """Runs inputs, and goes on after a failure."""
+
+    def __init__(self, target: Target, failures: Path) -> None:
+        self.target = target
+        self.failures = failures
+        self.known: dict[str, str] = {}
+
+    def __call__(self, data: bytes) -> None:
+        failed = self.failure(data)
+        if failed[0] and failed[0] not in self.known:
+            small = self.smaller(data, failed[0])
+            self.target.regressions.mkdir(parents=True, exist_ok=True)
+            path = self.target.regressions / hashlib.sha256(small).hexdigest()[:12]
+            path.write_bytes(small)
+            self.known[failed[0]] = f"{failed[1]} ({path.name})"
+            self.failures.write_text(json.dumps(self.known))
+
+    def failure(self, data: bytes) -> tuple[str, str]:
+        """What kind of failure an input is (type and innermost places), and its words; or ""s."""
+        try:
+            self.target.run(data)
+        except (Exception, SystemExit) as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            places = [f"{os.path.basename(frame.filename)}:{frame.lineno}" for frame in frames]
+            ours = [place for place in places if not place.startswith(("target.py", "laws.py"))]
+            where = "/".join(dict.fromkeys([*ours[-1:], places[-1]]))
+            kind = f"{type(error).__name__} {where}"
+            return kind, f"{kind}: {error!s:.200}"
+        return "", ""
+
+    def smaller(self, data: bytes, kind: str) -> bytes:
+        """The same failure from fewer bytes, in a few seconds."""
+        end = time.monotonic() + SHRINKING
+        size = max(1, len(data) // 2)
+        while size and time.monotonic() < end:
+            at = 0
+            while at < len(data) and time.monotonic() < end:
+                shorter = data[:at] + data[at + size :]
+                if self.failure(shorter)[0] == kind:
+                    data = shorter
+                else:
+                    at += size
+            size //= 2
+        return data
+
+
+def main() -> None:
+    """Fuzz until libFuzzer's time is over."""
+    name, failures, *arguments = sys.argv[1:]
+    atheris.Setup([sys.argv[0], *arguments], Fuzzer(TARGETS[name], Path(failures)))
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
