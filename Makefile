@@ -60,9 +60,11 @@ test-xen: setup
 	@$(VENV)/bin/pytest -n 2 --dist worksteal -m "xen or xen_all" tests/xen
 	@PYTHONPATH=agent $(VENV)/bin/python -m tests.xen.proof
 
-# What takes too long for every run, but for Xen.
+# What takes too long for every run, but for Xen; writes how much was tried into the README. Hours.
 test-long: setup
-	@$(VENV)/bin/pytest -n 2 --dist worksteal -m long
+	rm -rf build/figures
+	@$(VENV)/bin/pytest -n 2 --dist worksteal -m "long or tried"
+	@PYTHONPATH=agent $(VENV)/bin/python -m tests.figures
 
 # Writes its table in the README. FUZZ=--seconds=300, or names of targets.
 fuzz: setup $(VENV)/fuzz-requirements

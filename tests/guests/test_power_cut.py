@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests import figures
 from tests.guests import debs, images, job, profiles, roots
 from tests.guests.powercut import Log
 
@@ -109,7 +110,9 @@ def test_it_boots_and_is_recovered_by_itself(recorded: Recorded, tmp_path: Path)
             problem += f"{checked}: {said['left']}{said['check.err']}"
         return problem
 
-    assert _tried(recorded, BOOTS, disk, look) == []
+    lost = _tried(recorded, BOOTS, disk, look)
+    figures.leave("booted", "all", BOOTS, len(lost))
+    assert lost == []
 
 
 def test_it_is_recovered_on_the_disk(recorded: Recorded, tmp_path: Path) -> None:
@@ -134,4 +137,6 @@ def test_it_is_recovered_on_the_disk(recorded: Recorded, tmp_path: Path) -> None
             )
         return "" if sums == recorded.before else f"{sums} for {recorded.before}"
 
-    assert _tried(recorded, CUTS, disk, look) == []
+    lost = _tried(recorded, CUTS, disk, look)
+    figures.leave("cut", "all", CUTS, len(lost))
+    assert lost == []

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import figures
 from tests.roots import everywhere, trees
 from tests.roots.everywhere import Layer, forked, going_wrong
 
@@ -63,7 +64,7 @@ def test_killed_it_is_recovered_to_one_of_the_ends(
             recovered = forked(lambda tree=tree: tree.history("recover"))
             if recovered or not _whole(tree):
                 lost.append(f"{at}: {recovered}, {tree.differences()}")
-    _note("killed", len(range(1, points + 1, STEP)), len(lost))
+    figures.leave("killed", "all", len(range(1, points + 1, STEP)), len(lost))
     assert lost == []
 
 
@@ -92,7 +93,7 @@ def test_failing_it_puts_everything_back(
             good = _whole(tree) if status in ends else not tree.differences()
             if status not in (*ends, everywhere.INTERRUPTED) or not good:
                 lost.append(f"{at}: {status}, {tree.differences()}")
-    _note(name, len(range(1, points + 1, STEP)), len(lost))
+    figures.leave("failed", name, len(range(1, points + 1, STEP)), len(lost))
     assert lost == []
 
 
@@ -101,8 +102,3 @@ def _whole(tree: Layer) -> bool:
     if not tree.differences():
         return True
     return tree.ready and forked(lambda: tree.history("rollback")) == 0 and not tree.differences()
-
-
-def _note(what: str, tried: int, lost: int) -> None:
-    """For the figures in the README, which the long run writes."""
-    print(f"faults: {what}: {tried} tried, {lost} lost")

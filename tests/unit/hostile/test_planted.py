@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import figures
 from tests.unit import trees
 from tests.unit.hostile.inside import InsideBuilder
 from tests.unit.hostile.planted import CASES, Case
@@ -41,12 +42,14 @@ def run(capfd: Any, root: Path, words: Sequence[str]) -> str:
     return f"{' '.join(words)}: {status}\n{said}"
 
 
+@pytest.mark.tried
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_nothing_outside_is_touched(
     case: Case, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     root, out = trees.make(tmp_path / "tree"), tmp_path / "outside"
     victims = Victims(out)
+    figures.leave("hostile", case.name, tried=1, lost=1)
     case.plant(root, out)
     victims.look_again()
     said = ""
@@ -59,6 +62,7 @@ def test_nothing_outside_is_touched(
     assert not re.search(r"^ *ok +kernel +forged", said, re.M)
     log = b"".join(file.read_bytes() for file in (tmp_path / "log").iterdir())
     assert not re.search(rb"[\x00-\x08\x0b-\x1f\x7f]", log)
+    figures.leave("hostile", case.name, tried=1, lost=0)
 
 
 def test_a_corpus_worth_its_name() -> None:
