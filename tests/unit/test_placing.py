@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.unit.journal.world import World
 from tests.unit.journal_tools import changed, killed, mounted, snapshot
-from tests.unit.test_journal import World
 
 from pvprep.backup import parse
 from pvprep.changes import MakeDir, PlaceKernel
