@@ -133,6 +133,7 @@ def save(guest: Guest, path: str, store: str, name: str) -> Record:
     where the file system is another one that is not possible.
     """
     record = describe(guest, path)
+    _refuse_unwritable(guest, record)
     if record.kind != FILE:
         return record
     place = locate(guest, path)
@@ -145,6 +146,16 @@ def save(guest: Guest, path: str, store: str, name: str) -> Record:
                 raise
     sync_directory(store)
     return replace(record, sha256=content, backup=name)
+
+
+def _refuse_unwritable(guest: Guest, record: Record) -> None:
+    """What could not be put back is not touched."""
+    for name, value in record.xattrs.items():
+        if b"\0" in base64.b64decode(value)[:-1] and not guest.binary_attributes:
+            raise PvprepError(
+                f"{told(record.path)} has the attribute {name}, which libguestfs cannot write",
+                "--attach loop can; or take it away, in the guest (setfacl -b, setcap -r)",
+            )
 
 
 def write(guest: Guest, before: Record, content: bytes, mode: int, temp: str) -> None:

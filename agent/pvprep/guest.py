@@ -66,6 +66,9 @@ class Guest:
     layout: the disks under it, where they are known though the guest does not run.
     """
 
+    # Whether extended attributes can be given any bytes, or only text.
+    binary_attributes = True
+
     def __init__(self, root: str = "/", layout: Optional[Layout] = None) -> None:
         self.root = os.path.realpath(root)
         self.layout = layout
@@ -340,16 +343,22 @@ class Guest:
         env: Optional[Mapping[str, str]] = None,
         line: Optional[Line] = None,
         tied: bool = False,
+        offline: bool = False,
     ) -> Completed:
         """Run a program in the guest: no input, a clean environment, output joined.
 
         line: called with each line of output as it comes. tied: it gets SIGTERM when we die,
-        however that is. Where an exception ends the run (an interrupt) the program is ended as
-        well. One that cannot be started has status 127 and says why in its output.
+        however that is. offline: in a tree it has no network. Where an exception ends the run (an
+        interrupt) the program is ended as well. One that cannot be started has status 127 and says
+        why in its output.
         """
         import subprocess
 
+        from . import forked
+
         command = self.argv(argv)
+        first = [forked.dying_with_parent()] if tied else []
+        first += [forked.offline()] if offline and not self.running else []
         try:
             process = subprocess.Popen(
                 command,
@@ -361,10 +370,12 @@ class Guest:
                 encoding="utf-8",
                 errors="surrogateescape",
                 cwd="/",
-                preexec_fn=dying_with_parent() if tied else None,
+                preexec_fn=forked.all_of(first),
             )
         except OSError as error:
             return Completed(tuple(argv), 127, f"{argv[0]}: {error.strerror}")
+        except subprocess.SubprocessError:  # of what the child does first only this can fail
+            return Completed(tuple(argv), 127, f"{argv[0]}: no network namespace of its own")
         collected: list[str] = []
         assert process.stdout is not None
         with process:
@@ -377,16 +388,3 @@ class Guest:
                 process.terminate()
                 raise
         return Completed(tuple(argv), process.returncode, "".join(collected))
-
-
-def dying_with_parent() -> Callable[[], None]:
-    """What a child calls to get SIGTERM when its parent dies (PR_SET_PDEATHSIG, prctl(2))."""
-    import ctypes
-    import signal
-
-    prctl = ctypes.CDLL(None).prctl
-
-    def ask() -> None:
-        prctl(1, int(signal.SIGTERM), 0, 0, 0)
-
-    return ask

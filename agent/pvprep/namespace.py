@@ -10,14 +10,17 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from . import forked
 from .beneath import shown
 from .errors import Exit, PvprepError
 from .guest import Guest
 
 _CLONE_NEWNS = 0x00020000
 MS_RDONLY, MS_NOSUID, MS_NODEV = 0x1, 0x2, 0x4
-_MS_BIND, MS_REC, _MS_PRIVATE, MS_SLAVE = 0x1000, 0x4000, 0x40000, 0x80000
+_MS_NOEXEC, _MS_BIND, MS_REC, _MS_PRIVATE, MS_SLAVE = 0x8, 0x1000, 0x4000, 0x40000, 0x80000
 
 # By these do maintainer scripts start services. invoke-rc.d covers deb-systemd-invoke's half too:
 # without /run/systemd/system nobody calls systemctl. initctl must not reach an Upstart outside: it
@@ -29,6 +32,16 @@ _GRUB_MKCONFIG, _UPDATE_GRUB = "/usr/sbin/grub-mkconfig", "/usr/sbin/update-grub
 _GRUB2_MKCONFIG = "/usr/sbin/grub2-mkconfig"  # of the RPM family
 _NOTHING = "#!/bin/sh\n# pvprep: this is left undone in a tree that does not run.\nexit 0\n"
 
+# What is in every /dev (systemd's docs/CONTAINER_INTERFACE.md), but for a console.
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+_LINKS = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+    "ptmx": "pts/ptmx",
+}
+
 _RESOLVER = "/etc/resolv.conf"
 # A source's Signed-By names a key by its path; apt runs outside and shall see the guest's keys.
 _KEYRINGS = ("/usr/share/keyrings", "/etc/apt/keyrings")
@@ -37,9 +50,10 @@ _KEYRINGS = ("/usr/share/keyrings", "/etc/apt/keyrings")
 def enter(guest: Guest) -> None:
     """Give this process a mount namespace with /proc, /sys, /dev and /run inside the tree.
 
-    /sys is read-only and shows no firmware: what a boot loader's scripts find there is the host's.
-    Programs that start services or look for the guest's disk do nothing. A guest that is our own
-    root is left as it is.
+    Of this machine they show what every program needs, and little more: no disk in /dev, nothing in
+    /run; /sys is read-only, without firmware and network cards. What boot loaders' and builders'
+    scripts would find there is not the guest's. Programs that start services or look for the
+    guest's disk do nothing. A guest that is our own root is left as it is.
     Raises PvprepError where it is not allowed or the tree lacks a directory to mount on.
     """
     if guest.running:
@@ -53,11 +67,13 @@ def enter(guest: Guest) -> None:
     places = {name: _place(guest, name) for name in directories}
     safe = MS_NOSUID | MS_NODEV
     mount("proc", places["/proc"], "proc", safe)
-    mount("sysfs", places["/sys"], "sysfs", safe | MS_RDONLY)
+    with _offline():  # it shows the cards of whoever mounts it (sysfs(5))
+        mount("sysfs", places["/sys"], "sysfs", safe | MS_RDONLY)
     if guest.is_dir("/sys/firmware"):
         firmware = guest.within("/sys/firmware")
         mount("tmpfs", firmware, "tmpfs", safe | MS_RDONLY, "mode=555")
-    mount("/dev", places["/dev"], "", _MS_BIND | MS_REC)
+    mount("tmpfs", places["/dev"], "tmpfs", MS_NOSUID, "mode=755")
+    _devices(guest)
     mount("tmpfs", places["/run"], "tmpfs", safe, "mode=755")
     _stand_in(guest)
     for directory in _KEYRINGS:
@@ -65,12 +81,13 @@ def enter(guest: Guest) -> None:
             mount(guest.within(directory), os.path.realpath(directory), "", _MS_BIND)
 
 
-def for_fetching(guest: Guest) -> None:
+def for_packages(guest: Guest, fetches: bool) -> None:
     """What a package manager that works inside needs besides, for this process and its children.
 
-    To be called after enter(), and raises as it does. Names are resolved as on this machine: the
-    tree's own resolv.conf is of another network, or a link into /run. The root is a mount: rpm 6
-    makes `/` private for each script, which has to be one (source: rpm's plugins/unshare.c).
+    To be called after enter(), and raises as it does. The root is a mount: rpm 6 makes `/` private
+    for each script, which has to be one (source: rpm's plugins/unshare.c). fetches: names are
+    resolved as on this machine, as the tree's own resolv.conf is of another network, or a link into
+    /run.
     """
     if guest.running:
         return
@@ -78,7 +95,7 @@ def for_fetching(guest: Guest) -> None:
     guest.close()
     mount(guest.root, guest.root, "", _MS_BIND | MS_REC)
     resolver = guest.resolve(_RESOLVER)
-    if not os.path.isfile(_RESOLVER):
+    if not fetches or not os.path.isfile(_RESOLVER):
         return
     if guest.is_file(resolver):
         mount(os.path.realpath(_RESOLVER), guest.host(resolver), "", _MS_BIND)
@@ -110,6 +127,38 @@ def _place(guest: Guest, path: str) -> str:
         f"mkdir {guest.root}{path}, if this is the root of a guest",
         Exit.NOT_READY,
     )
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """This process has no network in the meantime."""
+    before = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        forked.offline()()
+        try:
+            yield
+        finally:
+            if ctypes.CDLL(None, use_errno=True).setns(before, forked.CLONE_NEWNET):
+                raise PvprepError(f"no way back to the network: {os.strerror(ctypes.get_errno())}")
+    finally:
+        os.close(before)
+
+
+def _devices(guest: Guest) -> None:
+    """Fill an empty /dev. No node is made, which a container may not: each is the host's own."""
+    place = guest.within("/dev")
+    for name in filter(lambda name: os.path.exists(f"/dev/{name}"), _DEVICES):
+        with open(f"{place}/{name}", "xb"):
+            pass
+        mount(f"/dev/{name}", guest.host(f"/dev/{name}"), "", _MS_BIND)
+    for name, target in _LINKS.items():
+        os.symlink(target, f"{place}/{name}")
+    for name, kind, options in (
+        ("pts", "devpts", "newinstance,ptmxmode=0666,mode=620,gid=5"),
+        ("shm", "tmpfs", "mode=1777"),
+    ):
+        os.mkdir(f"{place}/{name}")
+        mount(kind, guest.within(f"/dev/{name}"), kind, MS_NOSUID | _MS_NOEXEC, options)
 
 
 def _stand_in(guest: Guest) -> None:

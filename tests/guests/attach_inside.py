@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pvprep.errors import PvprepError
 from pvprep.images import Request, attached, detach
 
 MIB = 1 << 20
+DISK_MIB = 100
 WORK = Path("/root/attach")
 KEY = WORK / "key"
 TOLD: dict[str, Any] = {}
@@ -45,10 +47,10 @@ def state() -> dict[str, list[str]]:
     }
 
 
-def disk(name: str, mib: int, table: str = "label: dos\nstart=2048,type=83\n") -> Path:
+def disk(name: str, table: str = "label: dos\nstart=2048,type=83\n") -> Path:
     image = WORK / f"{name}.img"
     with image.open("wb") as file:
-        file.truncate(mib * MIB)
+        file.truncate(DISK_MIB * MIB)
     run("sfdisk", "-q", image, text=table)
     return image
 
@@ -58,21 +60,37 @@ def loop(image: Path, start: int = MIB, size: int = 0) -> str:
     return run("losetup", "--find", "--show", "--offset", start, *limit, image)
 
 
-def unloop(*loops: str) -> None:
-    run("udevadm", "settle")
-    for one in loops:
-        run("losetup", "--detach", one)
+def put_away() -> None:
+    """No volume group, array, mapping or loop device: udev may start them again as they go."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        run("udevadm", "settle")
+        for argv in (
+            ["umount", "-q", "/mnt"], ["vgchange", "-q", "-an"], ["dmsetup", "remove_all"],
+            ["mdadm", "--stop", "--scan"], ["losetup", "--detach-all"],
+        ):  # fmt: skip
+            subprocess.run(argv, capture_output=True)
+        run("udevadm", "settle")
+        busy = "blocks" in Path("/proc/mdstat").read_text() or run("losetup", "-ln")
+        if not busy and run("dmsetup", "ls") == "No devices found":
+            return
+    raise AssertionError(f"these stay: {state()}")
 
 
-def fill(device: str, fstab: str, **more: str) -> None:
+def fill(device: str, fstab: str, mib: int = 40) -> None:
+    """A root with a file of so many MiB."""
     run("mkfs.ext4", "-q", "-F", device)
     run("mount", device, "/mnt")
-    for path, text in {"etc/fstab": fstab, "sbin/init": "", "usr/.x": "", **more}.items():
+    for path, text in {"etc/fstab": fstab, "sbin/init": "", "usr/.x": ""}.items():
         (Path("/mnt") / path).parent.mkdir(parents=True, exist_ok=True)
         (Path("/mnt") / path).write_text(text)
-    # More than one extent of LVM, so that every piece of a volume is needed to read it.
-    (Path("/mnt") / "large").write_bytes(bytes(range(256)) * (40 * MIB // 256))
+    (Path("/mnt") / "large").write_bytes(large(mib * MIB))
     run("umount", "/mnt")
+
+
+def large(size: int) -> bytes:
+    """Each piece of it says where it belongs."""
+    return b"".join(number.to_bytes(4, "little") for number in range(size // 4))
 
 
 def look(name: str, images: list[Path], how: str = "loop", write: bool = True) -> None:
@@ -85,9 +103,8 @@ def look(name: str, images: list[Path], how: str = "loop", write: bool = True) -
         with attached(request, told["said"].append) as guest:
             assert guest.layout
             told["mounts"] = [[one.target, one.kind, *one.parts] for one in guest.layout.mounts]
-            told["large"] = Path(guest.host("/large")).read_bytes() == bytes(range(256)) * (
-                40 * MIB // 256
-            )
+            content = Path(guest.host("/large")).read_bytes()
+            told["large"] = content == large(len(content))
             if write:
                 Path(guest.host("/etc/written")).write_text(name)
             during = state()
@@ -124,76 +141,72 @@ def kill(name: str, images: list[Path]) -> None:
 
 def lvm() -> None:
     """A root on two disks, /usr in stripes; the host has activated copies of both disks."""
-    images = [disk("a", 80, "label: gpt\nstart=2048\n"), disk("b", 80)]
-    loops = [loop(images[0], size=78 * MIB), loop(images[1])]
+    images = [disk("a", "label: gpt\nstart=2048\n"), disk("b")]
+    size = (DISK_MIB - 2) * MIB
+    loops = [loop(images[0], size=size), loop(images[1])]
     run("pvcreate", "-q", *loops)
     run("vgcreate", "-q", "vg", *loops)
-    run("lvcreate", "-q", "-y", "-n", "root", "-L", "100m", "vg")
     run("lvcreate", "-q", "-y", "-n", "usr", "-i", "2", "-L", "24m", "vg")
-    fill("/dev/vg/root", "/dev/vg/root / ext4 x 0 1\n/dev/mapper/vg-usr /usr ext4 x 0 2\n")
+    run("lvcreate", "-q", "-y", "-n", "root", "-L", "140m", "vg")
+    # Larger than what is left of one disk: every piece of the volume is needed to read it.
+    fill("/dev/vg/root", "/dev/vg/root / ext4 x 0 1\n/dev/mapper/vg-usr /usr ext4 x 0 2\n", 100)
     run("mkfs.ext4", "-q", "-F", "/dev/vg/usr")
-    run("vgchange", "-q", "-an", "vg")
-    unloop(*loops)
+    put_away()
     twins = [WORK / "a2.img", WORK / "b2.img"]
     for image, twin in zip(images, twins):
         run("cp", "--sparse=always", image, twin)
-    theirs = [loop(twins[0], size=78 * MIB), loop(twins[1])]
+    loop(twins[0], size=size)
+    loop(twins[1])
     run("udevadm", "settle")
     run("vgchange", "-q", "-ay", "vg")
     look("lvm", images)
     look("lvm read-only", images, write=False)
     kill("lvm killed", images)
     look("lvm half", images[:1])
-    run("vgchange", "-q", "-an", "vg")
-    unloop(*theirs)
+    put_away()
     # The host's own tools find what was written: the pieces are where LVM has them.
-    loops = [loop(images[0], size=78 * MIB), loop(images[1])]
+    loop(images[0], size=size)
+    loop(images[1])
     run("udevadm", "settle")
     run("vgchange", "-q", "-ay", "vg")
-    run("mount", "-o", "ro", "/dev/vg/root", "/mnt")
-    TOLD["lvm"]["read back"] = Path("/mnt/etc/written").read_text()
-    run("umount", "/mnt")
-    run("vgchange", "-q", "-an", "vg")
-    unloop(*loops)
+    read_back("lvm", "/dev/vg/root")
 
 
 def arrays(level: str, metadata: str) -> None:
     """A root on an array of two disks."""
     name = f"raid{level} {metadata}"
-    images = [disk(f"m{level}{metadata}{number}", 80) for number in (0, 1)]
+    images = [disk(f"m{level}{metadata}{number}") for number in (0, 1)]
     loops = [loop(image) for image in images]
-    options = ["--level", level, "--metadata", metadata, "--raid-devices", 2, "--assume-clean"]
-    if level == "0":
-        options.remove("--assume-clean")
+    options = ["--level", level, "--metadata", metadata, "--raid-devices", 2]
+    options += ["--assume-clean"] if level == "1" else []
     run("mdadm", "--create", "/dev/md9", "--run", *options, *loops)
-    if level != "5":
-        fill("/dev/md9", "/dev/md9 / ext4 x 0 1\n")
-        run("udevadm", "settle")
-    run("mdadm", "--stop", "/dev/md9")
-    unloop(*loops)
+    fill("/dev/md9", "/dev/md9 / ext4 x 0 1\n")
+    put_away()
     look(name, images)
     look(f"{name} half", images[1:])
     loops = [loop(image) for image in images]
     run("udevadm", "settle")
     subprocess.run(["mdadm", "--stop", "--scan"], capture_output=True)
     run("mdadm", "--assemble", "/dev/md9", *loops)
-    run("mount", "-o", "ro", "/dev/md9", "/mnt")
-    TOLD[name]["read back"] = Path("/mnt/etc/written").read_text()
-    run("umount", "/mnt")
+    read_back(name, "/dev/md9")
     if level == "1":
         Path("/sys/block/md9/md/sync_action").write_text("check\n")
-        run("mdadm", "--wait", "/dev/md9")
+        subprocess.run(["mdadm", "--wait", "/dev/md9"])  # 1: there was nothing to wait for
         TOLD[name]["differ"] = Path("/sys/block/md9/md/mismatch_cnt").read_text().strip()
-    run("mdadm", "--stop", "/dev/md9")
-    unloop(*loops)
+
+
+def read_back(name: str, device: str) -> None:
+    """What look() wrote, as the kernel's own drivers find it."""
+    run("mount", "-o", "ro", device, "/mnt")
+    TOLD[name]["read back"] = Path("/mnt/etc/written").read_text()
+    run("umount", "/mnt")
 
 
 def luks() -> None:
     """/boot in the open; root on LVM in a LUKS container."""
-    table = "label: gpt\nstart=2048,size=16M\nsize=90M\n"
-    image = disk("luks", 110, table)
+    image = disk("luks", "label: gpt\nstart=2048,size=4M\nsize=94M\n")
     KEY.write_text("secret")
-    device = loop(image, 17 * MIB, 90 * MIB)
+    device = loop(image, 5 * MIB, 94 * MIB)
     light = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", 1000, "--key-file", KEY]
     run("cryptsetup", "luksFormat", "-q", *light, device)
     run("cryptsetup", "open", "--key-file", KEY, device, "own")
@@ -201,9 +214,7 @@ def luks() -> None:
     run("vgcreate", "-q", "vgc", "/dev/mapper/own")
     run("lvcreate", "-q", "-y", "-n", "root", "-L", "60m", "vgc")
     fill("/dev/vgc/root", "/dev/mapper/vgc-root / ext4 x 0 1\n")
-    run("vgchange", "-q", "-an", "vgc")
-    run("cryptsetup", "close", "own")
-    unloop(device)
+    put_away()
     look("luks", [image])
     look("luks read-only", [image], write=False)
     kill("luks killed", [image])
@@ -213,24 +224,25 @@ def luks() -> None:
 
 def kpartx() -> None:
     """A logical partition, by kpartx's mappings."""
-    image = disk("k", 90, "label: dos\nstart=2048,size=2M\ntype=5\nsize=80M,type=83\n")
+    image = disk("k", "label: dos\nstart=2048,size=2M\ntype=5\nsize=80M,type=83\n")
     start = 512 * int(json.loads(run("sfdisk", "--json", image))["partitiontable"]["partitions"][
         -1]["start"])  # fmt: skip
-    device = loop(image, start, 80 * MIB)
-    fill(device, "/dev/sda5 / ext4 x 0 1\n")
-    unloop(device)
+    fill(loop(image, start, 80 * MIB), "/dev/sda5 / ext4 x 0 1\n")
+    put_away()
     look("kpartx", [image], "kpartx")
     look("loop", [image])
 
 
 def main() -> None:
-    WORK.mkdir()
-    KEY.write_text("secret")
     cases: list[Callable[[], None]] = [
         kpartx, lvm, luks, lambda: arrays("1", "1.2"), lambda: arrays("1", "0.90"),
         lambda: arrays("0", "1.2"),
     ]  # fmt: skip
     for number, case in enumerate(cases):
+        put_away()
+        shutil.rmtree(WORK, ignore_errors=True)
+        WORK.mkdir()
+        KEY.write_text("secret")
         try:
             case()
         except Exception as error:  # the others shall be told as well

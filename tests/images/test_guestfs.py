@@ -19,6 +19,7 @@ from tests.images import appliance, disks
 
 from pvprep import images
 from pvprep.changes import WriteFile
+from pvprep.errors import PvprepError
 from pvprep.guest import Guest
 from pvprep.journal import Journal
 from pvprep.workers import GuestWorkers
@@ -77,6 +78,8 @@ def _fill(place: Path) -> None:
     tree = disks.tree(place / "tree", FSTAB)
     (tree / "opt").mkdir()
     (tree / FIRST[1:]).write_text("old")
+    for name in ("listed", "capable"):
+        (tree / "etc" / name).write_text("")
     (tree / "etc/link").symlink_to("/etc/first")
     disks.run(["tar", "-C", tree, "-cf", place / "tree.tar", "."])
     g = guestfs.GuestFS(python_return_dict=True)
@@ -98,6 +101,8 @@ def _fill(place: Path) -> None:
     g.umount_all()
     g.mount("/dev/vg/root", "/")
     g.tar_in(str(place / "tree.tar"), "/", xattrs=True)
+    g.acl_set_file("/etc/listed", "access", "u::rw,u:1000:r,g::r,m::r,o::-")
+    g.cap_set_file("/etc/capable", "cap_net_bind_service=ep")
     g.umount_all()
     g.shutdown()
     g.close()
@@ -215,24 +220,9 @@ def test_links_are_those_of_the_file_system(guest: Guest) -> None:
     assert caught.value.errno == errno.EXDEV
 
 
-# version 2; user::rw-, user:1000:r--, group::r--, mask::r--, other::--- (acl(5))
-ACL = struct.pack("<I", 2) + b"".join(
-    struct.pack("<HHI", tag, bits, who)
-    for tag, bits, who in (
-        (1, 6, 0xFFFFFFFF), (2, 4, 1000), (4, 4, 0xFFFFFFFF), (16, 4, 0xFFFFFFFF),
-        (32, 0, 0xFFFFFFFF),
-    )
-)  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
-    [
-        ("user.x", b"\x00\xff"),
-        ("security.selinux", b"system_u:object_r:etc_t:s0\x00"),
-        ("security.capability", bytes.fromhex("0100000200040000000000000000000000000000")),
-        ("system.posix_acl_access", ACL),
-    ],
+    [("user.x", b"\x01\xff"), ("security.selinux", b"system_u:object_r:etc_t:s0\x00")],
 )
 def test_attributes_are_kept(guest: Guest, name: str, value: bytes) -> None:
     place = guest.host("/etc/attributes")
@@ -242,6 +232,37 @@ def test_attributes_are_kept(guest: Guest, name: str, value: bytes) -> None:
     assert name in os.listxattr(place)
     assert os.getxattr(place, name) == value
     os.unlink(place)
+
+
+# version 2; user::rw-, user:1000:r--, group::r--, mask::r--, other::--- (acl(5))
+ACL = struct.pack("<I", 2) + b"".join(
+    struct.pack("<HHI", tag, bits, who)
+    for tag, bits, who in (
+        (1, 6, 0xFFFFFFFF), (2, 4, 1000), (4, 4, 0xFFFFFFFF), (16, 4, 0xFFFFFFFF),
+        (32, 0, 0xFFFFFFFF),
+    )
+)  # fmt: skip
+# VFS_CAP_REVISION_2 with its flag "effective"; cap_net_bind_service (linux/capability.h)
+CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "value"),
+    [
+        ("/etc/listed", "system.posix_acl_access", ACL),
+        ("/etc/capable", "security.capability", CAPABILITY),
+    ],
+)
+def test_what_has_attributes_that_cannot_be_written_is_not_touched(
+    guest: Guest, path: str, name: str, value: bytes
+) -> None:
+    assert os.getxattr(guest.host(path), name) == value
+    transaction = Journal(guest).begin({})
+    workers = GuestWorkers(guest, print, lambda *_: None, lambda *_: None)
+    with pytest.raises(PvprepError, match=f"{name}, which libguestfs cannot write"):
+        transaction.apply(WriteFile("test", path, b"new", b""), workers)
+    assert not transaction.undo(workers)
+    assert os.getxattr(guest.host(path), name) == value
 
 
 def test_mode_owner_and_times_are_kept(guest: Guest) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.roots.told import Told
-from tests.roots.trees import KERNEL, in_tree, package
+from tests.roots.trees import KERNEL, LOOKING, in_tree, package
 
 from pvprep.changes import InstallPackages
 from pvprep.facts import Distro
@@ -148,6 +148,12 @@ def test_scripts_find_nobody_to_ask_and_a_clean_environment(
     assert {"DEBIAN_FRONTEND=noninteractive", "NEEDRESTART_MODE=l", "/dev/null", "nobody"} <= set(
         saw
     )
+
+
+def test_scripts_find_nothing_of_this_machine(tree: Path, tmp_path: Path) -> None:
+    told = install(tree, files=(package(tmp_path, "curious", postinst=f"({LOOKING}) > /saw"),))
+    assert told.error is None
+    assert (tree / "saw").read_text() == "end\n"
 
 
 def test_a_failing_script_is_explained_reported_and_mended(tree: Path, tmp_path: Path) -> None:

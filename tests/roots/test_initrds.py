@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.roots.trees import in_tree, layer
+from tests.roots.trees import LOOKING, in_tree, layer
 
 from pvprep import initrds
 from pvprep.errors import PvprepError
@@ -77,6 +77,13 @@ def test_the_hosts_hardware_does_not_count_in_a_tree(tree: Path) -> None:
     (tree / "etc/initramfs-tools/conf.d/x").write_text("MODULES=dep\n")
     _build(tree, "initramfs-tools")
     assert _has_frontends(_holds(tree, "lsinitramfs"))
+
+
+def test_a_hook_finds_nothing_of_this_machine(tree: Path) -> None:
+    hook = tree / "etc/initramfs-tools/hooks/looking"
+    hook.write_text(f'#!/bin/sh\n[ "$1" = prereqs ] && exit\n{LOOKING}')
+    hook.chmod(0o755)
+    assert [line for line in _build(tree, "initramfs-tools") if line] == ["end"]
 
 
 def test_a_hook_that_fails_is_told_in_its_words(tree: Path) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
-from tests.roots.trees import in_tree
+from tests.roots.trees import LOOKING, in_tree
 
 from pvprep.errors import PvprepError
 from pvprep.guest import Guest
-from pvprep.namespace import enter, for_fetching
+from pvprep.namespace import enter, for_packages
 
 pytestmark = pytest.mark.roots
 
@@ -29,9 +30,38 @@ def _say(guest: Guest, script: str) -> str:
 
 
 def test_a_program_in_the_tree_finds_what_it_needs(bookworm: Path) -> None:
-    script = "ls /proc/self/status /dev/null; ls -d /sys/block; ls -A /sys/firmware; echo end"
-    said = in_tree(bookworm, lambda guest: _say(guest, script))
-    assert said.split() == ["/dev/null", "/proc/self/status", "/sys/block", "end"]
+    script = """
+        ls /proc/self/status /dev/null
+        ls -d /sys/block
+        echo x > /dev/null && head -c 4 /dev/urandom | wc -c
+        cat < /dev/fd/0 <<end
+through /dev/fd
+end
+        touch /dev/shm/x && echo shm
+        script --quiet --command tty /dev/shm/y
+        echo end
+    """
+    said = in_tree(bookworm, lambda guest: _say(guest, script)).split("\n")
+    assert [line.strip() for line in said if line] == [
+        "/dev/null", "/proc/self/status", "/sys/block", "4", "through /dev/fd", "shm",
+        "/dev/pts/0", "end",
+    ]  # fmt: skip
+
+
+def test_a_program_finds_nothing_of_this_machine(bookworm: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as upstart, socket.socket() as daemon:
+        upstart.bind("\0/com/ubuntu/upstart/pvprep-tests")
+        daemon.bind(("127.0.0.1", 0))
+        daemon.listen()
+        call = f"exec 3<>/dev/tcp/127.0.0.1/{daemon.getsockname()[1]} && echo answered"
+
+        def look(guest: Guest) -> list[str]:
+            programs = (["sh", "-c", LOOKING], ["bash", "-c", call])
+            return [guest.run(program, offline=True).output for program in programs]
+
+        looked, called = in_tree(bookworm, look)
+    assert looked == "end\n"
+    assert "answered" not in called and "unreachable" in called
 
 
 def test_sys_cannot_be_written_through_the_tree(bookworm: Path) -> None:
@@ -62,7 +92,7 @@ def test_inside_names_are_resolved_as_outside_and_the_root_is_a_mount(
         resolver.write_text("nameserver 192.0.2.1\n")
 
     def look(guest: Guest) -> str:
-        for_fetching(guest)
+        for_packages(guest, fetches=True)
         return _say(guest, "cat /etc/resolv.conf; awk '$5 == \"/\" {print 1}' /proc/self/mountinfo")
 
     own = Path("/etc/resolv.conf").read_text()

@@ -19,6 +19,19 @@ T = TypeVar("T")
 
 KERNEL = "linux-image-cloud-amd64"  # the smallest one
 
+# What the script of a builder or a package must not find, as all of it is this machine's.
+LOOKING = r"""
+ls -A /sys/firmware
+ls -A /run | grep -v ^pvprep
+find /dev -type b
+ls -d /dev/disk /dev/mapper /dev/loop-control /dev/kmsg 2>/dev/null
+ls /sys/class/net | grep -vx lo
+sed 1,2d /proc/net/dev | grep -v ' lo:'
+sed 1d /proc/net/route
+grep @ /proc/net/unix
+echo end
+"""
+
 
 def in_tree(root: Path, work: Callable[[Guest], T]) -> T:
     """Do work on the tree in a child, inside its mount namespace; gives what it gave or raised.

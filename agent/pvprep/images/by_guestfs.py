@@ -10,8 +10,10 @@ What libguestfs' FUSE does (1.48, its lib/fuse.c) and the journal needs:
     write(2)                    to the appliance at once, 128 KiB at a time with `big_writes`
     rename(2) over an open file leaves .fuse_hidden files, but for `hard_remove`
     st_ino, st_nlink            the file system's own with `use_ino`: hard links are told apart
-    xattrs, mode, owner, times  passed on, to the nanosecond; a label of SELinux only where the
-                                host's kernel has no SELinux of its own in the way
+    mode, owner, times          passed on, to the nanosecond
+    getxattr(2)                 as it is; a label of SELinux only where the host's kernel has no
+                                SELinux of its own in the way
+    setxattr(2)                 text alone: what follows a NUL is lost, of ACLs and capabilities all
     symlinks                    as they are; absolute ones are for Guest.resolve
     link, rename across mounts  EXDEV, though all has one st_dev
 """
@@ -19,7 +21,6 @@ What libguestfs' FUSE does (1.48, its lib/fuse.c) and the journal needs:
 from __future__ import annotations
 
 import ctypes
-import getpass
 import importlib.util
 import os
 import pickle
@@ -39,6 +40,7 @@ from .appliance import Appliance
 from .by_kernel import held_all, orderly
 from .host import refusal
 from .inuse import Held
+from .keys import key_of
 from .record import Record
 from .request import Request
 
@@ -54,6 +56,8 @@ _PR_SET_PDEATHSIG = 1
 class SilentGuest(Guest):
     """A guest none of whose programs can run: they are not to run in this kernel, nor in any."""
 
+    binary_attributes = False
+
     def run(
         self,
         argv: Sequence[str],
@@ -61,6 +65,7 @@ class SilentGuest(Guest):
         env: Optional[Mapping[str, str]] = None,
         line: Optional[Line] = None,
         tied: bool = False,
+        offline: bool = False,
     ) -> Completed:
         """What a program that cannot be started gives, with the reason."""
         why = f"{argv[0]}: no program of a guest runs that libguestfs has attached"
@@ -212,15 +217,8 @@ def _session(leader: int) -> list[int]:
 
 
 def _secret(key_file: str, name: str) -> str:
-    if not key_file:
-        if not sys.stdin.isatty():
-            raise refusal(f"{name} is encrypted and nobody is there to ask", "give --key-file FILE")
-        return getpass.getpass(f"Passphrase of {name}: ")
     try:
-        with open(key_file, "rb") as file:
-            key = file.read().decode()
-    except OSError as error:
-        raise refusal(f"{key_file}: {error.strerror}") from None
+        key = key_of(name, key_file).decode()
     except UnicodeDecodeError:
         key = "\0"
     if "\0" in key:

@@ -1,24 +1,23 @@
 """Devices for volumes: loop devices with offsets, mappings where a volume is in pieces, LUKS.
 
 Every one goes with its last user, so that a kill leaves none: loop devices by autoclear, mappings
-by a deferred removal asked for as soon as they are open. Sources: dmsetup(8), cryptsetup(8),
-kpartx(8).
+by a deferred removal asked for as soon as they are open. Sources: dmsetup(8), kpartx(8).
 """
 
 from __future__ import annotations
 
-import getpass
 import os
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Optional
 
-from .host import must, refusal
+from . import luks
+from .host import must
+from .keys import key_of
 from .loops import Loop
 from .record import Record
-from .volumes import GUESTFS, Range, Volume, table
+from .volumes import Range, Volume, table
 
 _NO_DM = "modprobe dm_mod; where the kernel has none: --attach guestfs"
 
@@ -74,20 +73,12 @@ class Devices:
     def unlock(self, volume: Volume, name: str, key_file: str, read_only: bool) -> Device:
         """The inside of a LUKS container, by a key file or a passphrase asked for at the terminal.
 
-        PvprepError where the key is wrong or cryptsetup cannot open it.
+        PvprepError where the key is wrong or the container cannot be opened.
         """
-        if os.path.exists("/run/udev/control"):
-            # cryptsetup tells udev of a mapping whatever DM_DISABLE_UDEV says, and LVM's rules
-            # start the volume group that may lie on it.
-            raise refusal(f"{name} is encrypted, and udev would activate what is in it", GUESTFS)
         with ExitStack() as stack:
             below = stack.enter_context(self.open(volume, read_only))
             mapping = self._record.name()
-            command = ["cryptsetup", "open", "--type", "luks", "--key-file"]
-            options = ["--readonly"] if read_only else []
-            with _key(key_file, name) as key:
-                rest = [key, *options, below.path, mapping]
-                must([*command, *rest], f"{name} cannot be unlocked", _luks_hint(key_file))
+            luks.activate(below.path, mapping, name, key_of(name, key_file), read_only)
             path = _held(mapping, stack)
             return Device(path, stack.pop_all())
         raise AssertionError
@@ -150,26 +141,3 @@ def _let_go(mapping: str) -> None:
         os.unlink(f"/dev/mapper/{mapping}")  # made by libdm: nobody would take it away later
     except FileNotFoundError:
         pass
-
-
-@contextmanager
-def _key(key_file: str, name: str) -> Iterator[str]:
-    """A file with the key: the operator's, or one in memory with what is typed."""
-    if key_file:
-        yield key_file
-        return
-    if not sys.stdin.isatty():
-        raise refusal(f"{name} is encrypted and nobody is there to ask", "give --key-file FILE")
-    typed = getpass.getpass(f"Passphrase of {name}: ")
-    fd = os.memfd_create("key", os.MFD_CLOEXEC)
-    try:
-        os.write(fd, typed.encode("utf-8", "surrogateescape"))
-        yield f"/proc/{os.getpid()}/fd/{fd}"
-    finally:
-        os.close(fd)
-
-
-def _luks_hint(key_file: str) -> str:
-    if key_file:
-        return f"{key_file} must hold the passphrase, to the byte (no newline), or the key"
-    return "try again, or give --key-file FILE"

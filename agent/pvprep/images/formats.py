@@ -16,7 +16,8 @@ import time
 from contextlib import ExitStack
 from typing import Any, Optional
 
-from ..guest import ENVIRONMENT, dying_with_parent
+from ..forked import dying_with_parent
+from ..guest import ENVIRONMENT
 from ..synced import private
 from .host import document, must, refusal
 

@@ -37,9 +37,13 @@ def run(argv: Sequence[str]) -> Completed:
     """Run a program of the host; it ends with us. Raises PvprepError where it is not installed."""
     done = Guest("/").run(argv, env=_ENVIRONMENT, tied=True)
     if done.status == 127:
-        package = _PACKAGES.get(argv[0], argv[0])
-        raise refusal(f"{argv[0]} is not installed", f"install {package} on this host")
+        raise refusal(f"{argv[0]} is not installed", f"install {package_of(argv[0])} on this host")
     return done
+
+
+def package_of(program: str) -> str:
+    """The package that brings a program, in the words of several distributions."""
+    return _PACKAGES.get(program, program)
 
 
 def must(argv: Sequence[str], what: str, hint: str = "") -> str:

@@ -62,7 +62,7 @@ def build(guest: Guest, tool: str, version: str, output: str, line: Line) -> Non
     sweep(guest)
     guest.make_directory(SCRATCH, 0o700)
     try:
-        done = guest.run(argv, env={"TMPDIR": SCRATCH}, line=line, tied=True)
+        done = guest.run(argv, env={"TMPDIR": SCRATCH}, line=line, tied=True, offline=True)
     finally:
         sweep(guest)
     said = done.output.splitlines()
@@ -88,7 +88,7 @@ def finish(guest: Guest, tool: str, version: str, path: str, line: Line) -> None
     """Tell who has to know that a new initrd lies at its final path (also when it is put back)."""
     argv = _TOOLS[tool].finish(guest, version, path)
     if argv:
-        done = guest.run(argv, line=line)
+        done = guest.run(argv, line=line, offline=True)
         if done.status:
             said = "\n".join(f"  {text}" for text in done.output.splitlines()[-12:])
             raise PvprepError(f"{' '.join(argv)}: status {done.status}; it said:\n{said}")

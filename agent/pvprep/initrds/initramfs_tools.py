@@ -13,7 +13,7 @@ from __future__ import annotations
 from ..guest import Guest
 
 _PROGRAM = "/usr/sbin/mkinitramfs"
-_POST_UPDATE = "/etc/initramfs/post-update.d"
+POST_UPDATE = "/etc/initramfs/post-update.d"
 _COPY = "/run/pvprep-initramfs-tools"
 
 # A tree's hardware cannot be seen: with MODULES=dep the initrd would suit the host's. So a copy of
@@ -56,6 +56,6 @@ def finish(guest: Guest, version: str, path: str) -> list[str]:
 
     A boot loader that reads the file by its path needs nothing, and has no hook here.
     """
-    if not guest.names(_POST_UPDATE):
+    if not guest.names(POST_UPDATE):
         return []
-    return ["run-parts", f"--arg={version}", f"--arg={path}", _POST_UPDATE]
+    return ["run-parts", f"--arg={version}", f"--arg={path}", POST_UPDATE]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Optional, Union
 
 from ..errors import Interrupted
+from ..forked import Act, offline
 from ..guest import ENVIRONMENT, Line
 
 # fraction: 0 to 1, None where it is not known; text: what is being done.
@@ -35,11 +36,16 @@ _POLL = 0.2  # seconds
 class Child:
     """One run of a package manager; its last lines of output are kept to explain a failure."""
 
-    def __init__(self, line: Line, progress: Progress, tree: bool = False) -> None:
-        """tree: the package manager's guest does not run."""
+    def __init__(
+        self, line: Line, progress: Progress, tree: bool = False, fetches: bool = False
+    ) -> None:
+        """tree: the package manager's guest does not run; fetches: it needs the network then, too,
+        which otherwise is kept from it and from the packages' scripts.
+        """
         self.line = line
         self.progress = progress
         self.environment = {**_ENVIRONMENT, **(_TREE if tree else {})}
+        self._first = offline() if tree and not fetches else None
         self.tail: deque[str] = deque(maxlen=_TAIL)
         self.error = ""
         self.answer = ""
@@ -53,7 +59,7 @@ class Child:
         output, status = _Lines(self._output), _Lines(self._status)
         pid = os.fork()
         if pid == 0:
-            _be_child(work, output.writer, status.writer, self.environment)
+            _be_child(self._first, work, output.writer, status.writer, self.environment)
         interrupt: Union[KeyboardInterrupt, Interrupted, None] = None
         ended: Optional[int] = None
         output.begin()
@@ -136,7 +142,11 @@ class _Lines:
 
 
 def _be_child(
-    work: Callable[[int], int], output: int, status: int, environment: Mapping[str, str]
+    first: Optional[Act],
+    work: Callable[[int], int],
+    output: int,
+    status: int,
+    environment: Mapping[str, str],
 ) -> None:
     """Become the child: no terminal, no input, a known environment. Does not return."""
     code = 1
@@ -150,6 +160,8 @@ def _be_child(
         os.environ.clear()  # a surrounding installer's debconf variables, above all
         os.environ.update(environment)
         os.chdir("/")
+        if first:
+            first()
         code = work(status)
     except BaseException as error:
         os.write(2, f"{error}\n".encode("utf-8", "replace"))

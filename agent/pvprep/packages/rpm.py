@@ -137,20 +137,25 @@ class Rpm:
         self.said.append(text)
         self.line(text)
 
-    def _run(self, argv: Sequence[str], status_words: bool = False) -> tuple[int, Child]:
-        """Run a program inside; status_words: its last argument is the descriptor for them."""
+    def _run(
+        self, argv: Sequence[str], status_words: bool = False, fetches: bool = True
+    ) -> tuple[int, Child]:
+        """Run a program inside; status_words: its last argument is the descriptor for them.
+
+        fetches: it may need the network.
+        """
         self.said.clear()
-        child = Child(self._hear, self.progress, tree=not self.guest.running)
+        child = Child(self._hear, self.progress, not self.guest.running, fetches)
 
         def work(status: int) -> int:
-            namespace.for_fetching(self.guest)
+            namespace.for_packages(self.guest, fetches)
             command = self.guest.argv([*argv, str(status)] if status_words else argv)
             os.execvp(command[0], command)
 
         return child.run(work), child
 
     def _rpm(self, *arguments: str) -> tuple[int, Child]:
-        return self._run(["rpm", *arguments])
+        return self._run(["rpm", *arguments], fetches=False)
 
     def _wants_signatures(self) -> bool:
         """Whether dnf.conf(5) has localpkg_gpgcheck."""

@@ -20,6 +20,7 @@ from ..draft import Draft
 from ..editors import modules, shellvars
 from ..facts import InitrdProof, Kernel
 from ..findings import Level
+from ..initrds.initramfs_tools import POST_UPDATE
 from . import appended
 from .fallback import HOOK_FILES, carrier
 from .step import Step
@@ -96,14 +97,25 @@ def _append(context: Context, draft: Draft, path: str, lacks: Sequence[str]) -> 
     target = context.target
     assert target is not None
     tool = context.facts.initrd_tool
+    if not target.initrd:
+        draft.say(
+            "initrd.nothing-to-append-to",
+            Level.ERROR,
+            f"{lacks[0]}: there is nothing that the drivers could be appended to",
+            where=path,
+            remedy="have the guest's own builder make one: --initrd rebuild (of an image with "
+            "--attach loop); or name a kernel that the guest has an initrd for",
+        )
+        return
     proof = context.facts.initrds.get(path, InitrdProof())
-    why = appended.refusal(context, proof) if target.initrd else lacks[0]
+    why = appended.refusal(context, proof)
     if not why:
         inputs, first = _inputs(context, draft), _loads_first(context)
         adds = appended.additions(context, draft, proof, inputs, first)
         if adds.names:
             build = BuildInitrd(NAME, target.version, path, tool, why=tuple(lacks), adds=adds)
             draft.build(build)
+            _hooks(context, draft)
             return
         if not list(problems(context, draft, proof)):
             return  # what changes outside is not in it
@@ -116,6 +128,21 @@ def _append(context: Context, draft: Draft, path: str, lacks: Sequence[str]) -> 
         where=path,
         remedy="have the guest's own builder make it: --initrd rebuild",
     )
+
+
+def _hooks(context: Context, draft: Draft) -> None:
+    """Say which of the guest's hooks for a new initrd are left out: they are its code."""
+    files = (context.facts.files[path] for path in context.facts.under(f"{POST_UPDATE}/"))
+    names = [one.path.rsplit("/", 1)[1] for one in files if one.mode & 0o111 and not one.is_dir]
+    if names:
+        draft.say(
+            "initrd.hooks-left-out",
+            Level.WARN,
+            f"not run for the new initrd, as none of the guest's code is: {', '.join(names)}",
+            where=POST_UPDATE,
+            remedy="nothing, where pygrub or GRUB reads it; a loader that keeps a map (LILO) has "
+            "to be run in the guest, or have all of it done there: --initrd rebuild",
+        )
 
 
 def path_of(context: Context, kernel: Kernel) -> str:
@@ -241,12 +268,22 @@ STEP = Step(
         "/etc/dracut.conf",
         "/etc/dracut.conf.d/*.conf",
         SUSE_CONF,
+        f"{POST_UPDATE}/*",
     ),
     topics={
         "initrd.no-builder": "An initrd is needed, since the frontends are modules.",
         "initrd.not-appendable": (
             "With --initrd append the initrd that is there is extended, which takes one in a form "
             "that pvprep knows and that the kernel reads on behind."
+        ),
+        "initrd.nothing-to-append-to": (
+            "With --initrd append the initrd that is there is extended, and this kernel has none: "
+            "one from outside (--kernel-from) brings none along, as an initrd is made for a guest."
+        ),
+        "initrd.hooks-left-out": (
+            "update-initramfs runs the programs in /etc/initramfs/post-update.d for each new "
+            "initrd. With --initrd append no program of the guest runs. What reads the initrd by "
+            "its path finds the new one all the same."
         ),
         "initrd.proven": (
             "The initrd was opened: the frontends are in it (or built into the kernel) and are "

@@ -22,7 +22,7 @@ from tests.unit.building import (
 )
 
 from pvprep.changes import Additions, BuildInitrd
-from pvprep.facts import Facts, InitrdProof
+from pvprep.facts import Facts, File, InitrdProof
 from pvprep.findings import Level
 from pvprep.plan import Plan
 
@@ -161,4 +161,20 @@ def test_behind_lz4_only_newer_kernels_read_on(version: str, able: bool) -> None
 
 def test_without_an_initrd_there_is_nothing_to_append_to() -> None:
     found = plan(guest(kernels=[kernel(initrd="")]), initrd="append")
-    assert "has no initrd" in said(found, "initrd.not-appendable").evidence
+    finding = said(found, "initrd.nothing-to-append-to")
+    assert finding.message.startswith(f"{VERSION} has no initrd")
+    assert "--initrd rebuild" in finding.remedy
+
+
+def test_hooks_that_are_left_out_are_named() -> None:
+    place = "/etc/initramfs/post-update.d"
+    known = facts("initramfs-tools", {})
+    hooks = {
+        path: File(path, mode=mode)
+        for path, mode in ((f"{place}/lilo", 0o755), (f"{place}/README", 0o644))
+    }
+    known = dataclasses.replace(known, files={**known.files, **hooks})
+    finding = said(plan(known, initrd="append"), "initrd.hooks-left-out")
+    assert finding.level is Level.WARN and finding.message.endswith(": lilo")
+    assert "initrd.hooks-left-out" not in ids(plan(known))
+    assert "initrd.hooks-left-out" not in ids(append("initramfs-tools", {}))
