@@ -8,10 +8,10 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Optional, TypeVar
+from typing import Any, Optional, TypeVar
 
 from tests.guests.profiles import MAC
 
@@ -102,23 +102,29 @@ class Qemu:
             return False
         return True
 
+    def press_key(self) -> None:
+        """Press a key that means nothing to anybody; it is an interrupt, though."""
+        key = {"keys": [{"type": "qcode", "data": "shift"}]}
+        self._ask({"execute": "send-key", "arguments": key})
+
     def _shot(self) -> bool:
         """Make a picture of the screen: what boot loader and kernel say goes there alone."""
         self._screen.unlink(missing_ok=True)
         take = {"filename": str(self._screen), "format": "png"}
+        self._ask({"execute": "screendump", "arguments": take})
+        return self._screen.exists()
+
+    def _ask(self, command: Mapping[str, Any]) -> None:
+        """Have the monitor do something; one that does not answer is left alone."""
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as monitor:
             monitor.settimeout(10)
             monitor.connect(str(self._monitor))
             # QMP (qemu-qmp-ref(7)): a greeting, then one answer to each command, a line each.
             answers = monitor.makefile("rb")
             answers.readline()
-            for command in (
-                {"execute": "qmp_capabilities"},
-                {"execute": "screendump", "arguments": take},
-            ):
-                monitor.sendall(json.dumps(command).encode())
+            for one in ({"execute": "qmp_capabilities"}, command):
+                monitor.sendall(json.dumps(one).encode())
                 answers.readline()
-        return self._screen.exists()
 
 
 class Machine(Qemu):

@@ -29,6 +29,8 @@ _INIT = Path(__file__).with_name("dom0-init")
 # What emulation gets wrong: SMAP, in the interrupt return of a PV dom0; XSAVE, by which programs in
 # PV guests crash at random; RDTSCP, AVX and AES, in what the emulated SVM hands to Xen.
 _CPU = "max,-smap,-rdtscp,-avx,-aes,-xsave"
+# QEMU's SVM loses an interrupt now and then: if all are idle then, all stay so until the next one.
+_STIR_SECONDS = 20
 _DOM0_SECONDS = 300  # for Xen and dom0 to get to the guest; 15 to 40 on an idle machine
 _DOM0_MIB = 640
 _XEN_MIB = 448  # Xen itself, what QEMU's machine keeps, and an HVM guest's tables and video memory
@@ -186,12 +188,16 @@ class _Watch:
     machine: Machine
     began: float = field(default_factory=time.monotonic)
     seen: dict[tuple[int, str], float] = field(default_factory=dict)
+    stirred: float = 0.0
 
     def going(self, domains: Sequence[Domain]) -> bool:
         """Look once; False when there is nothing more to see."""
         # Asked before reading: what it says last is not missed.
         ended = self.machine.ended(0.2)
         now = time.monotonic() - self.began
+        if now > self.stirred + _STIR_SECONDS:
+            self.stirred = now
+            self.machine.press_key()
         said = _split(self.machine.text())
         for number, text in said.items():
             for event in ("domain", "created", "up", "off"):
