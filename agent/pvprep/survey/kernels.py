@@ -137,10 +137,12 @@ def builtin_modules(listed: Optional[str], config: Mapping[str, str]) -> frozens
 def config_values(text: str) -> tuple[dict[str, str], dict[str, int]]:
     """What a kernel's configuration says of the options that matter here, and in which lines."""
     values, lines = {}, {}
+    line, at = 1, 0
     for found in CONFIG.finditer(text):
+        line, at = line + text.count("\n", at, found.start()), found.start()
         key = found["set"] or found["unset"]
         values[key] = found["value"] or "n"
-        lines[key] = text.count("\n", 0, found.start()) + 1
+        lines[key] = line
     return values, lines
 
 
