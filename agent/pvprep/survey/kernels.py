@@ -9,6 +9,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Optional
+from weakref import WeakKeyDictionary
 
 from .. import __version__
 from ..facts import InitrdProof, Kernel, KernelProof
@@ -40,8 +41,10 @@ FRONTEND_OPTIONS = {
 }
 # Opening images costs most of a check. What was proven is remembered until the next boot, in
 # memory, for exactly this inode with these times: nothing on the guest's disk is written.
-# Another version of pvprep may write other proofs.
+# Another version of pvprep may write other proofs. Of a tree it is remembered as long as this
+# process works on it.
 MEMORY = f"/run/pvprep/proofs-{__version__}.json"
+_OF_TREES: WeakKeyDictionary[Guest, dict[str, Any]] = WeakKeyDictionary()
 
 
 def kernels(guest: Guest) -> tuple[tuple[Kernel, ...], dict[str, InitrdProof]]:
@@ -164,7 +167,9 @@ class _Proofs:
         # Only where /run is the running system's own and in memory.
         self.usable = guest.running and os.path.ismount("/run") and os.geteuid() == 0
         self.known: dict[str, Any] = {}
-        if self.usable:
+        if not guest.running:
+            self.known = _OF_TREES.setdefault(guest, {})
+        elif self.usable:
             try:
                 known = json.loads(guest.text(MEMORY) or "{}")
             except ValueError:
