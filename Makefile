@@ -5,7 +5,8 @@
 #   make test    everything that tests need is installed, and every check and test run
 #   make test-xen    every guest under a real Xen
 #   make test-long    other guests that boot, and a fault at every call of a conversion
-#   make fuzz    every parser under atheris, half a minute each; what fails is kept
+#   make fuzz    every parser under atheris, and pygrub beside its simulation
+#   make scale   how cost grows with the guest
 #   make setup, lint, unit, bench, deb, rpm, clean
 
 SHELL := /bin/sh -e
@@ -21,7 +22,7 @@ RPM := build/pvprep-$(VERSION)-1.noarch.rpm
 SHIPPED := $(wildcard $(shell git ls-files -co --exclude-standard \
     agent packaging setup.cfg pyproject.toml README.md COPYING))
 
-.PHONY: setup lint unit test test-xen test-long fuzz demo bench deb rpm clean
+.PHONY: setup lint unit test test-xen test-long fuzz scale demo bench deb rpm clean
 
 setup: build/test.packages $(VENV)/requirements
 
@@ -69,6 +70,7 @@ test-long: setup
 # Writes its table in the README. FUZZ=--seconds=300, or names of targets.
 fuzz: setup $(VENV)/fuzz-requirements
 	@PYTHONPATH=agent $(VENV)/bin/python -m tests.fuzz $(FUZZ)
+	@PYTHONPATH=agent $(VENV)/bin/python -m tests.fuzz.differential
 
 $(VENV)/fuzz-requirements: tests/fuzz/requirements.txt $(VENV)/requirements
 	$(VENV)/bin/pip -q --disable-pip-version-check install -r $<
@@ -106,6 +108,10 @@ demo: build/demo.packages
 	$(PVPREP) --emit-config=$(DEMO_CONFIG) --name bifit --memory 512 --vcpus 1 \
 	    --bridge xenbr4 --disk-backend /dev/drbd/bifit
 	cat $(DEMO_CONFIG)
+
+# Large guests; writes its table in the README.
+scale: setup
+	@PYTHONPATH=agent $(VENV)/bin/python -m tests.scale
 
 bench: setup
 	$(VENV)/bin/python -m tests.bench

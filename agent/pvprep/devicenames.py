@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Optional
 
 from .facts import Disk, Partition
@@ -135,10 +137,14 @@ class DeviceMap:
         for found in ((name, 0), split(name)):
             if found and found[0] in self.vdevs:
                 return found
-            for disk, vdev in self.vdevs.items():
-                if found and found[0] == vdev:
-                    return disk, found[1]
+            if found and found[0] in self._disks:
+                return self._disks[found[0]], found[1]
         return None
+
+    @cached_property
+    def _disks(self) -> dict[str, str]:
+        """The other way round: vdev to disk."""
+        return {vdev: disk for disk, vdev in self.vdevs.items()}
 
 
 def vdev_names(scheme: str) -> Iterator[str]:
@@ -174,8 +180,8 @@ def _disk(name: str) -> str:
 def _uuids(disks: Sequence[Disk]) -> dict[str, str]:
     """File system UUIDs that udev makes links for and that name one partition only."""
     parts = [part for disk in disks for part in disk.partitions if _mountable(part)]
-    seen = [part.uuid for part in parts]
-    return {part.name: part.uuid for part in parts if seen.count(part.uuid) == 1}
+    seen = Counter(part.uuid for part in parts)
+    return {part.name: part.uuid for part in parts if seen[part.uuid] == 1}
 
 
 def _mountable(part: Partition) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Optional
 
 from .changes import (
@@ -191,10 +192,13 @@ class Draft:
         return found.path if found else path
 
     def _before(self, resolved: str) -> Optional[bytes]:
-        for found in self.facts.files.values():
-            if found.path == resolved and not found.is_dir:
-                return found.content
-        return None
+        return self._contents.get(resolved)
+
+    @cached_property
+    def _contents(self) -> dict[str, bytes]:
+        """What the files hold now, by where they really are."""
+        files = reversed([*self.facts.files.values()])  # the first of several names counts
+        return {found.path: found.content for found in files if not found.is_dir}
 
     def _put(self, step: str, path: str, content: bytes, mode: int, why: list[str]) -> None:
         resolved = self._resolved(path)

@@ -26,7 +26,7 @@ from .backup import Record, parse
 from .beneath import open_regular, shown
 from .errors import Exit, PvprepError
 from .guest import Guest
-from .synced import create, refuse_other_than_file, remove, sync_directory, write_all
+from .synced import create, flush, refuse_other_than_file, remove, sync_directory, write_all
 
 NAME = "manifest"
 TEMP = ".pvprep-"  # with a dot no program that reads `*.conf`, or runs every file, takes it up
@@ -160,7 +160,7 @@ class Manifest:
                 os.ftruncate(fd, self._size)  # the torn end of a line that does not count
             os.lseek(fd, self._size, os.SEEK_SET)
             write_all(fd, line)
-            os.fsync(fd)
+            flush(fd)
         finally:
             os.close(fd)
         if not self._size:

@@ -251,7 +251,7 @@ def headline(change: Change) -> str:
 
 def diffs(plan: Plan) -> Iterator[str]:
     """The plan in detail: unified diffs of files, and the other changes as commands would be."""
-    import difflib
+    from . import unified
 
     for change in plan.changes:
         if not isinstance(change, WriteFile):
@@ -260,7 +260,7 @@ def diffs(plan: Plan) -> Iterator[str]:
         path = told(change.path)
         old, new = _lines(change.path, change.expect or b""), _lines(change.path, change.content)
         before = "/dev/null" if change.expect is None else f"a{path}"
-        yield from difflib.unified_diff(old, new, before, f"b{path}", lineterm="")
+        yield from unified.diff(old, new, before, f"b{path}")
         if old == new:
             yield f"# {told(headline(change))} (where it has secrets, which are not shown)"
 

@@ -10,6 +10,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from .beneath import open_regular
 from .errors import Exit, PvprepError
@@ -18,6 +19,7 @@ CHUNK = 1024 * 1024
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO must not hang us
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 FULL = (errno.ENOSPC, errno.EDQUOT)
+_written_through: set[int] = set()  # file systems, by st_dev
 
 
 def chunks(place: str) -> Iterator[bytes]:
@@ -43,10 +45,31 @@ def create(place: str, content: Iterable[bytes]) -> str:
         for chunk in content:
             value.update(chunk)
             write_all(fd, chunk)
-        os.fsync(fd)
+        flush(fd)
     finally:
         os.close(fd)
     return value.hexdigest()
+
+
+@contextmanager
+def written_through(place: str) -> Iterator[None]:
+    """Meanwhile nobody waits for the file system that the directory is on.
+
+    For one on which each write is on the disk when it returns, and all that a new file was given
+    when it has its name.
+    """
+    device = os.stat(place).st_dev
+    _written_through.add(device)
+    try:
+        yield
+    finally:
+        _written_through.discard(device)
+
+
+def flush(fd: int) -> None:
+    """fsync(2) what was written to a file."""
+    if os.fstat(fd).st_dev not in _written_through:
+        os.fsync(fd)
 
 
 def private(place: str, flags: int) -> int:
@@ -84,7 +107,11 @@ def write_all(fd: int, data: bytes) -> None:
 
 def swap(beside: str, place: str) -> None:
     """Let a file take its place, metadata and all on the disk before and after."""
-    sync(beside)
+    fd = os.open(beside, READ)
+    try:
+        flush(fd)
+    finally:
+        os.close(fd)
     os.rename(beside, place)
     sync_directory(os.path.dirname(place))
 

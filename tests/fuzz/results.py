@@ -27,10 +27,15 @@ FAMILIES = {
     "guests": "whole guests: surveyed, planned, redacted",
 }
 
+COMPARED = {
+    "menus": "grub.cfg, menu.lst, extlinux.conf",
+    "disks": "disks: MBR, GPT or none, ext2 to ext4",
+}
+
 
 @dataclass(frozen=True)
 class Fuzzed:
-    """A target's run. failures: kinds of them that are left."""
+    """A target's run. seconds: of processors. failures: kinds of them that are left."""
 
     inputs: int
     seconds: int
@@ -50,6 +55,20 @@ def keep_fuzzed(name: str, figures: Fuzzed) -> None:
     """The figures of one target."""
     keep("fuzzed", name, asdict(figures))
     readme.put("fuzzed", _fuzzed(_kept()["fuzzed"]))
+
+
+def keep_compared(name: str, figures: Mapping[str, Any], pygrub: str) -> None:
+    """The figures of a comparison with pygrub."""
+    keep("compared", name, {**figures, "pygrub": pygrub})
+    kept = _kept()["compared"]
+    rows = [
+        (what, f"{kept[key]['compared']:,}", f"{kept[key]['chosen']:,}", kept[key]["mismatches"],
+         kept[key]["pygrub"], kept[key]["date"])
+        for key, what in COMPARED.items()
+        if key in kept
+    ]  # fmt: skip
+    head = ("what", "compared", "with an entry to boot", "mismatches", "xen-utils-4.17", "date")
+    readme.put("compared", readme.table(head, rows))
 
 
 def versions() -> dict[str, str]:
@@ -76,4 +95,4 @@ def _fuzzed(kept: Mapping[str, Any]) -> str:
             total = [sum(one[key] for one in ran.values()) for key in asdict(Fuzzed(0, 0, 0))]
             date = max(one["date"] for one in ran.values())
             rows.append((words, names, f"{total[0]:,}", *total[1:], date))
-    return readme.table(("what", "targets", "inputs", "s", "failures left", "date"), rows)
+    return readme.table(("what", "targets", "inputs", "CPU s", "failures left", "date"), rows)

@@ -6,30 +6,15 @@ import os
 import pty
 import re
 import select
-import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Union
+from typing import Union
 
 import pytest
 from tests.unit.pygrub_cases import real
+from tests.unit.pygrub_cases.disks import KERNELS, MIB, Part, asked, make, simulated, volume
 
-from pvprep.facts import Disk, Partition
-from pvprep.pygrub import Pick, Refusal, Volume, choose, order
-
-MIB = 1024 * 1024
-SIZE = 3  # MiB of each partition
-
-
-@dataclass(frozen=True)
-class Part:
-    """A partition to make; files None: no file system. A str is a symlink's target."""
-
-    files: Optional[Mapping[str, Union[bytes, str]]]
-    number: int
-    type: str = "83"
-    active: bool = False
+from pvprep.pygrub import Pick, Refusal, choose, order
 
 
 def _grub(kernel: str = "/vmlinuz", initrd: str = "/initrd", more: str = "") -> bytes:
@@ -39,18 +24,17 @@ def _grub(kernel: str = "/vmlinuz", initrd: str = "/initrd", more: str = "") -> 
     ).encode()
 
 
-_KERNELS: Mapping[str, Union[bytes, str]] = {"vmlinuz": b"kernel", "initrd": b"initrd"}
-_BOOT = {"boot/grub/grub.cfg": _grub(), **_KERNELS}
-_BOOT_PARTITION = {"grub/grub.cfg": _grub(), **_KERNELS}
+_BOOT = {"boot/grub/grub.cfg": _grub(), **KERNELS}
+_BOOT_PARTITION = {"grub/grub.cfg": _grub(), **KERNELS}
 _ROOT = {"boot/README": b"mounted over", "etc/fstab": b""}
 _STALE = {"boot/grub/grub.cfg": _grub("/boot/vmlinuz-old", "/boot/initrd-old")}
-_LEGACY = {"boot/grub/menu.lst": b"title a\nroot (hd0,1)\nkernel /vmlinuz ro\n", **_KERNELS}
+_LEGACY = {"boot/grub/menu.lst": b"title a\nroot (hd0,1)\nkernel /vmlinuz ro\n", **KERNELS}
 
-_CONF = {"boot/grub/grub.conf": b"title a\nkernel /vmlinuz ro\n", **_KERNELS}
+_CONF = {"boot/grub/grub.conf": b"title a\nkernel /vmlinuz ro\n", **KERNELS}
 
 
 def _broken(config: bytes) -> Mapping[str, Union[bytes, str]]:
-    return {"boot/grub/grub.cfg": config, **_KERNELS}
+    return {"boot/grub/grub.cfg": config, **KERNELS}
 
 
 DISKS: dict[str, tuple[str, list[Part]]] = {
@@ -79,7 +63,7 @@ DISKS: dict[str, tuple[str, list[Part]]] = {
     "mbr-logical": ("dos", [Part(None, 1, "5"), Part(_BOOT, 5)]),
     "mbr-kernel-elsewhere": (
         "dos",
-        [Part({"grub/grub.cfg": _grub(more="set root='hd0,msdos2'")}, 1), Part(_KERNELS, 2)],
+        [Part({"grub/grub.cfg": _grub(more="set root='hd0,msdos2'")}, 1), Part(KERNELS, 2)],
     ),
     "gpt": ("gpt", [Part(None, 1), Part(_BOOT, 2)]),
     "gpt-table-order": ("gpt", [Part(_LEGACY, 7), Part(_BOOT, 3)]),
@@ -103,7 +87,7 @@ DISKS: dict[str, tuple[str, list[Part]]] = {
     "nul-in-arguments": ("", [Part(_broken(_grub("/vmlinuz a\0b")), 0)]),
     "unicode": (
         "",
-        [Part({"boot/grub/grub.cfg": _grub("/kérnel ñ"), **_KERNELS, "kérnel": b"k"}, 0)],
+        [Part({"boot/grub/grub.cfg": _grub("/kérnel ñ"), **KERNELS, "kérnel": b"k"}, 0)],
     ),
     "entry-behind-1-mib": ("", [Part(_broken(b"#" * MIB + b"\n" + _grub()), 0)]),
     "bad-bytes-just-before-1-mib": (
@@ -114,97 +98,16 @@ DISKS: dict[str, tuple[str, list[Part]]] = {
 }
 
 
-def _fill(directory: Path, part: Part) -> None:
-    """Write the partition's files; kernels and initrds differ from one partition to another."""
-    for name, content in (part.files or {}).items():
-        file = directory / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, str):
-            file.symlink_to(content)
-        else:
-            file.write_bytes(content + (b"%d" % part.number if name in _KERNELS else b""))
-
-
-def _make(image: Path, directory: Path, table: str, parts: list[Part]) -> Disk:
-    """Make the disk and say what a survey would say about it."""
-    lines, partitions, start = [f"label: {table}"], [], 1 if table else 0
-    image.touch()
-    os.truncate(image, 16 * MIB)
-    for part in parts:
-        size = SIZE + 1 if part.type == "5" else SIZE
-        flags = ", bootable" if part.active else ""
-        kind = f", type={part.type}" if table == "dos" else ""
-        lines.append(f"{part.number} : start={start}MiB, size={size}MiB{kind}{flags}")
-        fstype = "" if part.files is None else "ext4"
-        name = f"sda{part.number or ''}"
-        partitions.append(
-            Partition(name, part.number, start * MIB, size * MIB, fstype, type=f"0x{part.type}")
-        )
-        if part.files is not None:
-            (directory / name).mkdir()
-            _fill(directory / name, part)
-            _mke2fs(image, directory / name, start)
-        start += 1 if part.type == "5" else size
-    if table:
-        script = "\n".join(lines).encode()
-        subprocess.run(["sfdisk", "-q", str(image)], input=script, check=True, capture_output=True)
-    return Disk("sda", 16 * MIB, table, tuple(partitions))
-
-
-def _mke2fs(image: Path, directory: Path, start: int) -> None:
-    command = ["mke2fs", "-q", "-F", "-t", "ext4", "-d", str(directory), "-E"]
-    command += [f"offset={start * MIB}", str(image), f"{SIZE}M"]
-    subprocess.run(command, check=True, capture_output=True)
-
-
-def _volume(directory: Path, partition: Partition) -> Volume:
-    """As a survey gives it, but from the directory that the file system was made of."""
-
-    def file(path: str) -> Path:
-        return directory / partition.name / path.lstrip("/")
-
-    def read(path: str) -> Optional[bytes]:
-        return file(path).read_bytes() if file(path).is_file() else None
-
-    def size(path: str) -> Optional[int]:
-        return file(path).stat().st_size if file(path).is_file() else None
-
-    return Volume(f"/dev/{partition.name}", partition.fstype, read, size)
-
-
-def _real(image: Path, directory: Path) -> Union[str, tuple[bytes, bytes, str]]:
-    """Its last words, or the content of kernel and initrd, and the arguments."""
-    options = ("-q", "--output-format=simple0", f"--output-directory={directory}")
-    done = real.run(*options, str(image))
-    if done.returncode:
-        return done.stderr.decode().rstrip("\n").rpartition("\n")[2].replace("RuntimeError: ", "")
-    said = dict(field.split(" ", 1) for field in done.stdout.decode().split("\0") if field)
-    initrd = Path(said["ramdisk"]).read_bytes() if "ramdisk" in said else b""
-    return Path(said["kernel"]).read_bytes(), initrd, said.get("args", "")
-
-
-def _simulated(disk: Disk, directory: Path) -> Union[str, tuple[bytes, bytes, str]]:
-    volumes = {f"/dev/{part.name}": _volume(directory, part) for part in order(disk)}
-    answer = choose(volumes.values())
-    if isinstance(answer, Refusal):
-        assert answer.reason
-        return answer.message
-    kernel = volumes[answer.volume].read(answer.kernel)
-    initrd = volumes[answer.volume].read(answer.initrd) if answer.initrd else b""
-    assert kernel is not None and initrd is not None
-    return kernel, initrd, answer.args
-
-
 @pytest.mark.parametrize("case", DISKS)
 def test_as_the_real_one(case: str, tmp_path: Path) -> None:
     image = tmp_path / "image"
-    disk = _make(image, tmp_path, *DISKS[case])
-    assert _simulated(disk, tmp_path) == _real(image, tmp_path)
+    disk = make(image, tmp_path, *DISKS[case])
+    assert simulated(disk, tmp_path) == asked(image, tmp_path)
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
-    disk = _make(tmp_path / "image", tmp_path, *DISKS["mbr-stale-first"])
-    answer = choose([_volume(tmp_path, part) for part in order(disk)])
+    disk = make(tmp_path / "image", tmp_path, *DISKS["mbr-stale-first"])
+    answer = choose([volume(tmp_path, part) for part in order(disk)])
     assert isinstance(answer, Refusal)
     assert answer.message == "Error opening /boot/vmlinuz-old in guest"
     assert answer.reason.startswith("/dev/sda1 has no kernel `/boot/vmlinuz-old`")
@@ -215,8 +118,8 @@ def test_the_reason_knows_two_initrds_and_quotes(tmp_path: Path) -> None:
     for case, words in (("two-initrds", "name of one file"), ("quoted-kernel", "takes the quotes")):
         directory = tmp_path / case
         directory.mkdir()
-        disk = _make(directory / "image", directory, *DISKS[case])
-        answer = choose([_volume(directory, part) for part in order(disk)])
+        disk = make(directory / "image", directory, *DISKS[case])
+        answer = choose([volume(directory, part) for part in order(disk)])
         assert isinstance(answer, Refusal)
         assert words in answer.reason
 
@@ -243,8 +146,8 @@ def _with_menu(image: Path, directory: Path) -> str:
 def test_its_menu_wants_a_timeout_that_is_a_number(timeout: str, tmp_path: Path) -> None:
     real.require()
     config = f"set timeout={timeout}\n".encode() + _grub()
-    disk = _make(tmp_path / "image", tmp_path, "", [Part(_broken(config), 0)])
-    answer = choose([_volume(tmp_path, part) for part in order(disk)])
+    disk = make(tmp_path / "image", tmp_path, "", [Part(_broken(config), 0)])
+    answer = choose([volume(tmp_path, part) for part in order(disk)])
     assert isinstance(answer, Pick)
     taken = re.search(r"linux \(kernel ", _with_menu(tmp_path / "image", tmp_path))
     assert bool(taken) == (answer.needs_quiet == "")

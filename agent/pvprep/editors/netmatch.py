@@ -80,7 +80,7 @@ def keyfile(text: str, nics: Sequence[Nic]) -> Partial:
     name, mac, ethernet = keyfile_interface(text)
     known = (("name", name), ("mac", mac))
     match += [_Condition(0, kind, (value,), "", "") for kind, value in known if value]
-    wanted = _only(match, nics) if ethernet else ""
+    wanted = _only(match, nics) if gone and ethernet else ""
     if not gone or not wanted:
         return Partial(text, (), tuple((found.line + 1, found.text.strip()) for found in gone))
     every = lines(text)
@@ -114,7 +114,7 @@ def _rewrite(text: str, matches: Sequence[Sequence[_Condition]], nics: Sequence[
     edits, leftover = [], []
     for match in matches:
         gone = [found for found in match if found.kind in _PV and not _stays(found)]
-        mac = _only(match, nics)
+        mac = _only(match, nics) if gone else ""
         if not mac:
             leftover += [(found.line + 1, found.text.strip()) for found in gone]
             continue

@@ -81,11 +81,10 @@ def by_mac(text: str, nics: Sequence[Nic]) -> Partial:
         if not name or not gone:
             continue
         asked = _MAC.search(rule)
-        fits = [nic for nic in nics if all(_fits(nic, found) for found in gone)]
-        if not asked and (len(fits) != 1 or not fits[0].mac):
+        new = "" if asked else _by_address(gone, nics)
+        if not asked and not new:
             leftover.append((first + 1, cut(every[first])[0].strip()))
             continue
-        new = "" if asked else f'ATTR{{address}}=="{fits[0].mac}"'
         for found in gone:
             line = first + rule.count("\n", 0, found.start())
             old = found[0] if new else _with_comma(every[line], found[0])
@@ -93,6 +92,12 @@ def by_mac(text: str, nics: Sequence[Nic]) -> Partial:
             edits.append(Edit(line + 1, old, new))
             new = ""
     return Partial("".join(every), tuple(edits), tuple(leftover))
+
+
+def _by_address(gone: Sequence[re.Match[str]], nics: Sequence[Nic]) -> str:
+    """The condition that asks for the one interface that these ask for; "" if that is not sure."""
+    fits = [nic for nic in nics if all(_fits(nic, found) for found in gone)]
+    return f'ATTR{{address}}=="{fits[0].mac}"' if len(fits) == 1 and fits[0].mac else ""
 
 
 def _vanishes(found: re.Match[str]) -> bool:

@@ -36,6 +36,7 @@ class Appliance:
         self._nodes: list[Node] = []
         self._rows: list[roots.Wanted] = []
         self._stale: dict[str, bytes] = {}
+        self._journaled: set[str] = set()  # names of nodes
         self._opened = 0
         self._disks = tuple(
             self._disk(device, number) for number, device in enumerate(handle.list_devices())
@@ -82,6 +83,17 @@ class Appliance:
             for row in self._rows
         )  # fmt: skip
         return Layout(self._disks, mounts, self._stale)
+
+    @property
+    def writes_through(self) -> bool:
+        """Whether all that a new file was given is on the disk when it has its name."""
+        return all(self._in_order(row.node) for row in self._rows)
+
+    def _in_order(self, node: Node) -> bool:
+        """Whether mount(8)'s `sync` holds for content and, by a journal that is written in order,
+        for metadata and names. In btrfs a name may be lost after a write that was not.
+        """
+        return node.content.fstype == "xfs" or node.name in self._journaled
 
     def end(self) -> None:
         """Unmount, and make sure that all was left clean. PvprepError where not."""
@@ -247,15 +259,19 @@ class Appliance:
         if node.content.fstype not in EXT:
             return ""
         told = self._g.tune2fs_l(_device(node))
-        if "needs_recovery" in told.get("Filesystem features", ""):
+        features = told.get("Filesystem features", "").split()
+        if "has_journal" in features:
+            self._journaled.add(node.name)
+        if "needs_recovery" in features:
             return "its journal is not empty"
         state = str(told.get("Filesystem state", "clean"))
         return "" if state == "clean" else state
 
     def _mount(self, node: Node, target: str, subvolume: str) -> None:
         # What is read-only is a snapshot: its journal is replayed there, the disk stays as it is.
-        # dirsync: libguestfs passes fsync(2) of a file on, and that of a directory not.
-        words = ["ro" if self._read_only else "rw,dirsync", _selected(subvolume)]
+        # libguestfs passes fsync(2) of a file on, as sync(2), and that of a directory not at all.
+        how = "sync" if self._in_order(node) else "dirsync"
+        words = ["ro" if self._read_only else f"rw,{how}", _selected(subvolume)]
         words.append("nouuid" if node.content.fstype == "xfs" else "")
         self._mount_options(node, words, target)
 

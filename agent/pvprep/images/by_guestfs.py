@@ -5,8 +5,10 @@ that only the two see. It ends with this one, however that ends, and the applian
 
 What libguestfs' FUSE does (1.48, its lib/fuse.c) and the journal needs:
 
-    fsync(2) of a file          the appliance's sync(2), and through QEMU to the image
-    fsync(2) of a directory     nothing, with success: hence the mounts inside are `dirsync`
+    fsync(2) of a file          the appliance's sync(2), which takes half a second in emulation, and
+                                through QEMU to the image: hence the mounts inside are `sync`, where
+                                that will do, and nobody asks for it
+    fsync(2) of a directory     nothing, with success: hence they are `dirsync` at least
     write(2)                    to the appliance at once, 128 KiB at a time with `big_writes`
     rename(2) over an open file leaves .fuse_hidden files, but for `hard_remove`
     st_ino, st_nlink            the file system's own with `use_ino`: hard links are told apart
@@ -35,6 +37,7 @@ from typing import IO, Any, NoReturn, Optional
 from ..errors import PvprepError
 from ..facts import Layout
 from ..guest import Completed, Guest, Line
+from ..synced import written_through
 from . import formats, mounting
 from .appliance import Appliance
 from .by_kernel import held_all, orderly
@@ -90,7 +93,9 @@ def attached(request: Request, say: Say) -> Iterator[Guest]:
         os.mkdir(root)
         server = _Server(request, drives, root)
         try:
-            layout = server.layout(say, request.key_file)
+            layout, through = server.layout(say, request.key_file)
+            if through:
+                exits.enter_context(written_through(root))
             yield SilentGuest(root, layout=layout)
         except BaseException:
             apart.enter()
@@ -126,10 +131,13 @@ class _Server:
         os.close(asked)
         self._answers, self._questions = os.fdopen(answers, "rb"), os.fdopen(questions, "wb")
 
-    def layout(self, say: Say, key_file: str) -> Layout:
-        """Wait until the tree is there. PvprepError where that fails."""
+    def layout(self, say: Say, key_file: str) -> tuple[Layout, bool]:
+        """Wait until the tree is there; its layout, and whether it is written through.
+
+        PvprepError where that fails.
+        """
         found = self._listen(say, key_file)
-        assert isinstance(found, Layout)
+        assert isinstance(found, tuple)
         return found
 
     def end(self, say: Say, failed: bool) -> None:
@@ -257,7 +265,7 @@ def _serve(
         )
         loop = threading.Thread(target=handle.mount_local_run, daemon=True)
         loop.start()
-        tell("layout", appliance.layout())
+        tell("layout", (appliance.layout(), appliance.writes_through))
         pickle.load(asked)  # "end"; or EOFError
         loop.join(_PATIENCE)
         if loop.is_alive():

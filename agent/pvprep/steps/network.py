@@ -13,7 +13,7 @@ rules which would give the new card a new name are cleaned.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..context import Context
 from ..draft import Draft
@@ -148,8 +148,9 @@ def _rules(text: str) -> str:
 
 
 def _pin(draft: Draft, nics: Sequence[Nic]) -> None:
+    links = _links(draft)
     for nic in nics:
-        if not nic.mac or not nic.name or _pinned(draft, nic):
+        if not nic.mac or not nic.name or _pinned(nic, links):
             continue
         # Without a policy the kernel's name stays, and vifs come in the config's order.
         kernel = _kernel_name(nic.name)
@@ -159,17 +160,23 @@ def _pin(draft: Draft, nics: Sequence[Nic]) -> None:
         draft.create(NAME, path, text, f"keeps {nic.name} for {nic.mac}")
 
 
-def _pinned(draft: Draft, nic: Nic) -> bool:
+def _links(draft: Draft) -> dict[str, list[tuple[str, list[str]]]]:
+    """By MAC address: the .link files that ask for it, each with the names that it gives."""
+    found: dict[str, list[tuple[str, list[str]]]] = {}
+    for path in draft.facts.under("/etc/systemd/network/"):
+        if path.endswith(".link"):
+            text = draft.text(path)
+            macs = re.findall(r"^[ \t]*MACAddress[ \t]*=(.*)$", text, re.M)
+            names = re.findall(r"^[ \t]*Name[ \t]*=[ \t]*(\S+)", text, re.M)
+            for mac in dict.fromkeys(" ".join(macs).lower().split()):
+                found.setdefault(mac, []).append((path, names))
+    return found
+
+
+def _pinned(nic: Nic, links: Mapping[str, Sequence[tuple[str, Sequence[str]]]]) -> bool:
     """Whether a .link file of the guest's own pins this name by MAC already."""
     own = LINK.format(nic.mac.replace(":", ""))
-    for path in draft.facts.under("/etc/systemd/network/"):
-        if not path.endswith(".link") or path == own:
-            continue
-        text = draft.text(path)
-        macs = re.findall(r"^[ \t]*MACAddress[ \t]*=(.*)$", text, re.M)
-        if nic.mac in " ".join(macs).lower().split():
-            return nic.name in re.findall(r"^[ \t]*Name[ \t]*=[ \t]*(\S+)", text, re.M)
-    return False
+    return nic.name in next((names for path, names in links.get(nic.mac, ()) if path != own), ())
 
 
 def _unbound(draft: Draft, nics: Sequence[Nic]) -> None:

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Optional
+from weakref import WeakKeyDictionary
 
 from .. import __version__
 from ..facts import InitrdProof, Kernel, KernelProof
@@ -40,8 +41,10 @@ FRONTEND_OPTIONS = {
 }
 # Opening images costs most of a check. What was proven is remembered until the next boot, in
 # memory, for exactly this inode with these times: nothing on the guest's disk is written.
-# Another version of pvprep may write other proofs.
+# Another version of pvprep may write other proofs. Of a tree it is remembered as long as this
+# process works on it.
 MEMORY = f"/run/pvprep/proofs-{__version__}.json"
+_OF_TREES: WeakKeyDictionary[Guest, dict[str, Any]] = WeakKeyDictionary()
 
 
 def kernels(guest: Guest) -> tuple[tuple[Kernel, ...], dict[str, InitrdProof]]:
@@ -137,10 +140,12 @@ def builtin_modules(listed: Optional[str], config: Mapping[str, str]) -> frozens
 def config_values(text: str) -> tuple[dict[str, str], dict[str, int]]:
     """What a kernel's configuration says of the options that matter here, and in which lines."""
     values, lines = {}, {}
+    line, at = 1, 0
     for found in CONFIG.finditer(text):
+        line, at = line + text.count("\n", at, found.start()), found.start()
         key = found["set"] or found["unset"]
         values[key] = found["value"] or "n"
-        lines[key] = text.count("\n", 0, found.start()) + 1
+        lines[key] = line
     return values, lines
 
 
@@ -164,7 +169,9 @@ class _Proofs:
         # Only where /run is the running system's own and in memory.
         self.usable = guest.running and os.path.ismount("/run") and os.geteuid() == 0
         self.known: dict[str, Any] = {}
-        if self.usable:
+        if not guest.running:
+            self.known = _OF_TREES.setdefault(guest, {})
+        elif self.usable:
             try:
                 known = json.loads(guest.text(MEMORY) or "{}")
             except ValueError:

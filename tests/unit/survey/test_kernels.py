@@ -12,7 +12,9 @@ from tests.unit.building import VERSION
 from tests.unit.trees import Running
 
 from pvprep.guest import Guest
+from pvprep.survey import isolate
 from pvprep.survey import kernels as module
+from pvprep.survey.isolate import Prover
 from pvprep.survey.kernels import FRONTENDS, kernels, version_key
 
 
@@ -184,6 +186,25 @@ def test_a_file_that_changed_is_opened_again(remembering: Guest) -> None:
     kernels(remembering)
     (Path(remembering.root) / f"boot/vmlinuz-{VERSION}").write_bytes(trees.image(pv=False))
     assert not kernels(remembering)[0][0].proof.pv
+
+
+def test_of_a_tree_it_is_remembered_as_long_as_it_is_worked_on(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def run(jobs: list[tuple[Prover[object], str]]) -> dict[object, object]:
+        opened.extend(os.path.basename(path) for _, path in jobs)
+        return isolate.run(jobs)
+
+    monkeypatch.setattr(module, "run", run)
+    guest = Guest(str(root))
+    assert kernels(guest) == kernels(guest)
+    assert sorted(opened) == [f"initrd.img-{VERSION}", f"vmlinuz-{VERSION}"]
+    (root / f"boot/vmlinuz-{VERSION}").write_bytes(trees.image(pv=False))
+    assert not kernels(guest)[0][0].proof.pv
+    kernels(Guest(str(root)))
+    assert len(opened) == 5
 
 
 @pytest.mark.parametrize("text", ["", "no json", "[]", "1", '{"x": {}}'])
