@@ -43,6 +43,11 @@ def running(host: Host) -> Optional[tuple[Domain, ...]]:
         return None
 
 
+def exists(host: Host, domid: int) -> bool:
+    """Whether Xen still has a domain, be it without a name, as one that dies."""
+    return host.run(["xl", "list", str(domid)]).status == 0
+
+
 def find(domains: Iterable[Domain], which: str) -> Optional[Domain]:
     """By domid or by name, as xl does: digits alone are a domid."""
     if which.isdigit():

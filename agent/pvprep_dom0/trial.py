@@ -23,6 +23,10 @@ _POLL = 2.0  # seconds
 _GONE = 5  # polls: a domain that reboots is not there for a moment
 _LOG = 4 * 1024 * 1024  # bytes of a console's log that are kept
 _RUN = 600  # seconds for xl create, with pygrub in it, and for xl destroy
+# What a domain had (memory, disks) is free only a while after xl has ceased to list it.
+_DYING = 60  # seconds
+_AGAIN = 10  # seconds until another try of xl create
+_TRIES = {"pv": 2, "hvm": 6}
 
 
 class Stop:
@@ -128,12 +132,29 @@ class Trial:
         return self._gone(60)
 
     def _gone(self, seconds: float) -> bool:
-        end = self.host.now() + seconds
-        while self._current():
+        end, domid = self.host.now() + seconds, None
+        while current := self._current():
+            domid = current.domid
             if self.host.now() >= end:
                 return False
             self.host.wait(_POLL)
+        end = self.host.now() + _DYING
+        while domid is not None and domains.exists(self.host, domid) and self.host.now() < end:
+            self.host.wait(_POLL)
         return True
+
+    def _create(self, config: str, kind: str) -> Done:
+        """Start a domain; again, where it fails and does not run. Nobody stops the way back."""
+        tries = _TRIES[kind]
+        done = self.host.run(["xl", "create", "--quiet", config], timeout=_RUN)
+        while done.status and tries > 1 and not self._current():
+            if self.stop.asked and kind == "pv":
+                break
+            tries -= 1
+            self.say(f"xl create: {_said(done)}; once more in {_AGAIN} s")
+            self.host.wait(_AGAIN)
+            done = self.host.run(["xl", "create", "--quiet", config], timeout=_RUN)
+        return done
 
     def _snapshotting(self, state: State) -> str:
         if self._current():
@@ -161,7 +182,7 @@ class Trial:
             state.logged = os.path.getsize(self.console)
         self._note(state)
         self.say(f"starting {state.name} as PV")
-        done = self.host.run(["xl", "create", "--quiet", state.pv], timeout=_RUN)
+        done = self._create(state.pv, "pv")
         if done.status:
             return self._back(state, f"xl create: {_said(done)}", "saving")
         return "waiting"
@@ -240,7 +261,7 @@ class Trial:
             return "destroying"
         if not current:
             self.say(f"starting {state.name} as HVM again")
-            done = self.host.run(["xl", "create", "--quiet", state.hvm], timeout=_RUN)
+            done = self._create(state.hvm, "hvm")
             if done.status and not self._current():
                 raise self._stuck(f"{state.name} does not start as HVM: {_said(done)}")
         self.say(f"{state.name} is HVM, as before: {state.reason}")
@@ -270,6 +291,6 @@ def _lacks(report: BootReport) -> str:
 
 
 def _said(done: Done) -> str:
-    """The last lines of what a program said."""
+    """What a program said, in short: the first error is the cause, the last what came of it."""
     lines = [line for line in (done.said or done.output).splitlines() if line.strip()]
-    return " | ".join(lines[-3:]) or f"status {done.status}"
+    return " | ".join([*lines[:3], *lines[3:][-1:]]) or f"status {done.status}"

@@ -25,9 +25,8 @@ wait_for_login() {
     until grep -q 'login: ' /var/log/xen/console/guest-bifit.log; do sleep 2; done
     echo "LAB hvm up"
 }
-xl create -q /etc/xen/hvm.cfg
-wait_for_login
-trial /etc/xen/broken.cfg 300
+# The guest is off: that is a state to begin from as well, and an HVM boot takes a quarter of an hour.
+trial /etc/xen/broken.cfg 240
 : >/var/log/xen/console/guest-bifit.log
 wait_for_login
 trial /etc/xen/bifit.cfg 900
@@ -62,6 +61,7 @@ def test_trial_keeps_what_comes_up_and_goes_back_from_what_does_not(
     (result,) = lab.run({lab.BACKEND: disk}, [domain], tmp_path, snapshot=False, files=files)
     ends = re.findall(r"LAB trial (\d) (\w+)", result.dom0)
     assert ends == [("3", "hvm"), ("0", "pv")], result.dom0[-4000:]
-    assert result.dom0.count("LAB hvm up") == 2
+    assert result.dom0.count("LAB hvm up") == 1
+    assert "shutting bifit down" in result.dom0
     assert "goes back to HVM: it did not say that it is up within" in result.dom0
     proof.leave(7, MBR.name, "pvprep-dom0 trial: back to HVM, then kept as PV", result)

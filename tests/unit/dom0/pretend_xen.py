@@ -34,6 +34,8 @@ class PretendXen:
         self.polls = polls  # so often it is asked before the guest has gone off or come up
         self.shuts_down = True
         self.creates = True
+        self.dying = 1  # so often it is still there without its name
+        self.fails = 0  # so often nothing can be started
         self.calls: list[str] = []
         self.clock = 0.0
         self.kill_at = -1
@@ -69,7 +71,10 @@ class PretendXen:
         self.point()
         return done
 
-    def _xl_list(self, *_: str) -> Done:
+    def _xl_list(self, _: str, which: str) -> Done:
+        if which != "-l":
+            self.dying -= 1
+            return Done(0 if self.dying >= 0 else 1)
         self._asked += 1
         if self._leaving and self._asked > self.polls:
             self.domains.clear()
@@ -93,6 +98,9 @@ class PretendXen:
         if "--dryrun" in (_, *words):
             return Done(0)
         assert not self.domains, "two domains would write to one disk"
+        if self.fails:
+            self.fails -= 1
+            return Done(3, said="libxl: not enough memory\n")
         kind = "hvm" if "hvm" in text else "pv"
         if kind == "pv" and not self.creates:
             return Done(3, said="xl: error\nno loader found\n")

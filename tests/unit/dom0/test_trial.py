@@ -127,6 +127,27 @@ def test_restore_gives_the_disk_back(bench: Callable[..., Bench]) -> None:
     assert (xen.restored, xen.volumes, xen.type) == (1, {"vg0/bifit-disk"}, "hvm")
 
 
+@pytest.mark.parametrize(("fails", "kind"), [(1, "pv"), (2, "hvm"), (7, "hvm")])
+def test_what_cannot_be_started_at_once_is_tried_again(
+    bench: Callable[..., Bench], fails: int, kind: str
+) -> None:
+    xen = PretendXen(UP)
+    xen.fails = fails
+    trial = bench(xen)
+    assert trial.begin() is (Exit.DONE if kind == "pv" else Exit.PUT_BACK)
+    assert xen.type == kind
+    assert "libxl: not enough memory; once more in 10 s" in trial.told
+
+
+def test_what_dies_is_waited_for(bench: Callable[..., Bench]) -> None:
+    """Its memory and disks are not free while Xen has it, be it without a name."""
+    xen = PretendXen(UP)
+    xen.dying = 20
+    assert bench(xen).begin() is Exit.DONE
+    started = next(i for i, call in enumerate(xen.calls) if call.startswith("xl create --quiet"))
+    assert xen.calls[:started].count("xl list 5") == 21
+
+
 def test_what_xl_says_against_it_is_told(bench: Callable[..., Bench]) -> None:
     xen = PretendXen()
     xen.creates = False
