@@ -25,7 +25,7 @@ wait_for_login() {
     until grep -q 'login: ' /var/log/xen/console/guest-bifit.log; do sleep 2; done
     echo "LAB hvm up"
 }
-# The guest is off: that is a state to begin from as well, and an HVM boot takes a quarter of an hour.
+# The guest is off: one may begin so as well, and an HVM boot takes a quarter of an hour.
 trial /etc/xen/broken.cfg 240
 : >/var/log/xen/console/guest-bifit.log
 wait_for_login
