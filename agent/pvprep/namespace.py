@@ -111,11 +111,7 @@ def new_namespace() -> None:
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNS):
-        raise PvprepError(
-            f"no mount namespace of our own: {os.strerror(ctypes.get_errno())}",
-            "run pvprep as root; in a container it needs CAP_SYS_ADMIN",
-            Exit.NOT_READY,
-        )
+        raise _not_allowed(f"no mount namespace of our own: {os.strerror(ctypes.get_errno())}")
 
 
 def _place(guest: Guest, path: str) -> str:
@@ -134,7 +130,10 @@ def _offline() -> Iterator[None]:
     """This process has no network in the meantime."""
     before = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        forked.offline()()
+        try:
+            forked.offline()()
+        except OSError as error:
+            raise _not_allowed(str(error.strerror)) from None
         try:
             yield
         finally:
@@ -188,8 +187,10 @@ def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> No
     libc = ctypes.CDLL(None, use_errno=True)
     words = [os.fsencode(word) for word in (source, target, kind)]
     if libc.mount(*words, ctypes.c_ulong(flags), data.encode() or None):
-        raise PvprepError(
-            f"cannot mount {shown(source)} on {shown(target)}: {os.strerror(ctypes.get_errno())}",
-            "run pvprep as root; in a container it needs CAP_SYS_ADMIN",
-            Exit.NOT_READY,
-        )
+        why = os.strerror(ctypes.get_errno())
+        raise _not_allowed(f"cannot mount {shown(source)} on {shown(target)}: {why}")
+
+
+def _not_allowed(message: str) -> PvprepError:
+    hint = "run pvprep as root; in a container it needs CAP_SYS_ADMIN"
+    return PvprepError(message, hint, Exit.NOT_READY)

@@ -10,11 +10,10 @@ import argparse
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
-from tests.fuzz import results
+from tests.fuzz import engine, results  # the engine first: it instruments what the others import
 from tests.fuzz.target import Target
 from tests.fuzz.targets import TARGETS
 
@@ -27,7 +26,7 @@ LENGTH_USUAL = 4096
 
 
 def fuzz(target: Target, seconds: int) -> results.Fuzzed:
-    """Fuzz one target in a process of its own, which goes on after a failure."""
+    """Fuzz one target in a child, which goes on after a failure."""
     place = WORK / target.name
     seeds, found, failures = place / "seeds", place / "corpus", place / "failures.json"
     for directory in (seeds, found):
@@ -39,37 +38,28 @@ def fuzz(target: Target, seconds: int) -> results.Fuzzed:
     words = _dictionary(kept)
     (place / "words").write_text(words)
     length = LENGTH.get(target.name, LENGTH_USUAL)
-    start = _spent()
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "tests.fuzz.one", target.name, str(failures)),
-            *(f"-max_total_time={seconds}", f"-max_len={length}", "-print_final_stats=1"),
-            *("-timeout=60", "-rss_limit_mb=2048", f"-artifact_prefix={place}/"),
-            *([f"-dict={place}/words"] if words else []),
-            *(str(found), str(seeds)),
-        ],
-        cwd=TOP,
-        env={**os.environ, "PYTHONPATH": f"{TOP}/agent"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
-    (place / "log").write_text(done.stderr)
-    executed = re.search(r"number_of_executed_units: +(\d+)", done.stderr)
+    arguments = [
+        *(f"-max_total_time={seconds}", f"-max_len={length}", "-print_final_stats=1"),
+        *("-timeout=60", "-rss_limit_mb=2048", f"-artifact_prefix={place}/"),
+        *([f"-dict={place}/words"] if words else []),
+        *(str(found), str(seeds)),
+    ]
+    pid = os.fork()
+    if pid == 0:
+        log = os.open(place / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        engine.run(target, failures, arguments)
+    _, status, used = os.wait4(pid, 0)
+    log_text = (place / "log").read_text(errors="replace")
+    executed = re.search(r"number_of_executed_units: +(\d+)", log_text)
     said = json.loads(failures.read_text()) if failures.exists() else {}
-    if done.returncode or not executed:
-        said["died"] = f"status {done.returncode}, see {place}/log"
+    if status or not executed:
+        said["died"] = f"wait status {status:#x}, see {place}/log"
     for why in said.values():
         print(f"  {target.name}: {why}")
-    took = round(_spent() - start)
+    took = round(used.ru_utime + used.ru_stime)
     return results.Fuzzed(int(executed[1]) if executed else 0, took, len(said))
-
-
-def _spent() -> float:
-    """Seconds of processors that children have taken."""
-    times = os.times()
-    return times.children_user + times.children_system
 
 
 def _dictionary(seeds: list[bytes]) -> str:

@@ -85,12 +85,17 @@ def by_mac(text: str, nics: Sequence[Nic]) -> Partial:
         if not asked and not new:
             leftover.append((first + 1, cut(every[first])[0].strip()))
             continue
+        moved = 0  # what follows stands where it did, but for what was changed before it
         for found in gone:
-            line = first + rule.count("\n", 0, found.start())
-            old = found[0] if new else _with_comma(every[line], found[0])
-            every[line] = every[line].replace(old, new, 1)
-            edits.append(Edit(line + 1, old, new))
+            start, end = found.start() + moved, found.end() + moved
+            if not new:
+                start, end = _with_comma(rule, start, end)
+            old, line = rule[start:end], first + rule.count("\n", 0, start) + 1
+            rule = rule[:start] + new + rule[end:]
+            moved += len(new) - len(old)
+            edits.append(Edit(line, old, new))
             new = ""
+        every[first:after] = lines(rule)
     return Partial("".join(every), tuple(edits), tuple(leftover))
 
 
@@ -119,11 +124,13 @@ def _met(pattern: str, value: str) -> bool:
     return any(fnmatchcase(value, part) for part in pattern.split("|"))
 
 
-def _with_comma(line: str, condition: str) -> str:
-    """The condition with the comma that parts it from its neighbour, if that is in the line."""
-    at = re.escape(condition)
-    found = re.search(rf"[ \t]*,[ \t]*{at}|{at}[ \t]*,[ \t]*|{at}", line)
-    return found[0] if found else condition
+def _with_comma(rule: str, start: int, end: int) -> tuple[int, int]:
+    """Where a condition stands together with the comma that parts it from its neighbour, if any."""
+    before = re.search(r"[ \t]*,[ \t]*\Z", rule[:start])
+    if before:
+        return before.start(), end
+    behind = re.compile(r"[ \t]*,[ \t]*").match(rule, end)
+    return start, behind.end() if behind else end
 
 
 def _rules(every: list[str]) -> Iterator[tuple[int, int, str, str]]:

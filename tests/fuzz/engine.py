@@ -1,7 +1,6 @@
-"""One target under atheris, in a process of its own: `python -m tests.fuzz.one TARGET FILE ...`.
+"""A target under atheris, in a process that ends with it.
 
-What fails is made smaller and kept, each kind of failure once; FILE says what there was. The other
-arguments are libFuzzer's.
+What fails is made smaller and kept, each kind of failure once; a file says what there was.
 """
 
 from __future__ import annotations
@@ -12,13 +11,16 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import atheris
 
 with atheris.instrument_imports(include=["pvprep", "pvprep_dom0"]):
-    from tests.fuzz.target import Target
-    from tests.fuzz.targets import TARGETS
+    import tests.fuzz.targets  # noqa: F401
+
+from tests.fuzz.target import Target
 
 SHRINKING = 5.0  # seconds
 
@@ -70,12 +72,8 @@ class Fuzzer:
         return data
 
 
-def main() -> None:
-    """Fuzz until libFuzzer's time is over."""
-    name, failures, *arguments = sys.argv[1:]
-    atheris.Setup([sys.argv[0], *arguments], Fuzzer(TARGETS[name], Path(failures)))
+def run(target: Target, failures: Path, arguments: Sequence[str]) -> NoReturn:
+    """Fuzz until libFuzzer's time is over, and end this process. arguments: libFuzzer's."""
+    atheris.Setup([sys.argv[0], *arguments], Fuzzer(target, failures))
     atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main()
+    os._exit(0)
