@@ -247,6 +247,7 @@ def main() -> None:
             case()
         except Exception as error:  # the others shall be told as well
             TOLD[f"failed {number}"] = repr(error)
+        print(json.dumps(TOLD), file=sys.stderr, flush=True)  # so far, for whoever waits
     print(json.dumps(TOLD))
 
 
