@@ -12,11 +12,12 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import readme
 from tests.xen.lab import Result
 
 from pvprep import __version__
@@ -24,16 +25,15 @@ from pvprep import __version__
 TOP = Path(__file__).resolve().parents[2]
 LEFT = TOP / "build/xen-results"
 KEPT = Path(__file__).with_name("results.json")
-README = TOP / "README.md"
-BEGIN, END = "<!-- boots: written by `make test-xen` -->", "<!-- boots end -->"
+UP, ENDED = "up", "went as it should, to its end"
 
 
 @dataclass(frozen=True)
 class Row:
     """A boot. guest, way: for people; order: where it stands in the table.
 
-    outcome: "up", or why not, where that had to be. seconds: to up (with the lab's own start), or
-    to the end. date: ISO 8601.
+    outcome: UP; ENDED where that was not asked for; or why not, where that had to be. seconds: to
+    up (with the lab's own start), or to the end. date: ISO 8601.
     """
 
     order: int
@@ -54,7 +54,7 @@ def leave(order: int, guest: str, way: str, result: Result) -> None:
         order,
         guest,
         way,
-        "up" if result.up else result.error,
+        UP if result.up else result.error or ENDED,
         round(result.seconds),
         said.root if said else "",
         said.kernel if said else "",
@@ -79,23 +79,18 @@ def take() -> int:
     rows = {(row["guest"], row["way"]): row for row in [*kept, *new]}
     ordered = sorted(rows.values(), key=lambda row: (row["order"], row["guest"], row["way"]))
     KEPT.write_text(json.dumps(ordered, indent=1) + "\n")
-    text = README.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    if not after:
-        raise SystemExit(f"{README.name} has no place for the table: {BEGIN} ... {END}")
-    README.write_text(f"{before}{BEGIN}\n{_table(ordered)}{END}{after}")
+    head = ("guest", "way", "came of it", "s", "date")
+    readme.put("boots", readme.table(head, map(_cells, ordered)))
     return len(new)
 
 
-def _table(rows: Iterable[Mapping[str, Any]]) -> str:
-    lines = ["| guest | way | came of it | s | date |", "|---|---|---|---|---|"]
-    for row in rows:
-        up = row["outcome"] == "up"
-        outcome = f"up, root {row['root']}" if up else f"not up: {row['outcome']}"
-        cells = (row["guest"], row["way"], outcome, row["seconds"], row["date"])
-        lines.append(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in cells)} |")
-    return "\n".join(lines) + "\n"
+def _cells(row: Mapping[str, Any]) -> tuple[object, ...]:
+    outcome = row["outcome"]
+    if outcome == UP:
+        outcome = f"up, root {row['root']}"
+    elif outcome != ENDED:
+        outcome = f"not up: {outcome}"
+    return row["guest"], row["way"], outcome, row["seconds"], row["date"]
 
 
 if __name__ == "__main__":
