@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Optional
 
 from . import arguments
@@ -128,7 +128,8 @@ def _guest(args: argparse.Namespace, way_back: Optional[Prepared]) -> Iterator[G
     from .guest import Guest
 
     if way_back is None:
-        yield Guest(args.root)
+        with closing(Guest(args.root)) as guest:
+            yield guest
         return
     from . import images
     from .report import Screen
