@@ -64,6 +64,8 @@ class World:
 
     def build(self) -> World:
         """A fresh tree, and a fresh package database."""
+        if self.count:
+            self.guest.close()
         self.count += 1
         shutil.rmtree(self.base / f"{self.count - 1}", ignore_errors=True)
         self.root = root = self.base / f"{self.count}"
@@ -88,6 +90,7 @@ class World:
         (root / "etc/fstab").chmod(0o640)
         os.setxattr(root / "etc/70-net.rules", "trusted.note", b"\0kept")
         age(root)
+        self.guest = Guest(str(root))
         self.database = self.base / f"{self.count}.packages"
         self.database.write_text('{"libc": "1"}')
         self.start = snapshot(root)
@@ -99,7 +102,7 @@ class World:
 
     @property
     def journal(self) -> Journal:
-        return Journal(Guest(str(self.root)))
+        return Journal(self.guest)
 
     def run(self, changes: list[Change]) -> None:
         """One transaction, from begin to commit."""
