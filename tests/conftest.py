@@ -1,4 +1,4 @@
-"""How the tests share two processors: by file, the slow ones first."""
+"""How the tests share a machine: by file, slow ones first, mounts apart."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from pvprep.namespace import MS_REC, MS_SLAVE, mount, new_namespace
+
 # A busy machine is no fault of the code. What decides on a change tries the same each time.
 settings.register_profile(
     "pvprep", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
 settings.load_profile("pvprep")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What one worker unmounts would stay busy in the mount namespaces that the other has made."""
+    if hasattr(config, "workerinput") and os.geteuid() == 0:
+        new_namespace()
+        mount("none", "/", "", MS_REC | MS_SLAVE)
 
 
 # select(2) cannot do with more than 1024, and other processes are started with all of them.
