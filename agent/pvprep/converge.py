@@ -115,8 +115,8 @@ def refuse_pending(journal: Journal) -> None:
 
 def refuse_useless(before: Plan, now: Plan) -> None:
     """What packages brought has to boot PV; more of them are not tried."""
-    installed = any(isinstance(change, InstallPackages) for change in before.changes)
-    if not installed or now.context.target:
+    installs = [change for change in before.changes if isinstance(change, InstallPackages)]
+    if not installs or now.context.target:
         return
     old = {kernel.image for kernel in before.context.facts.kernels}
     new = [kernel for kernel in now.context.facts.kernels if kernel.image not in old]
@@ -127,9 +127,11 @@ def refuse_useless(before: Plan, now: Plan) -> None:
         )
     images = {kernel.image for kernel in new}
     why = [f"{one.message} ({one.evidence})" for one in now.findings if one.where in images]
+    names = [name for change in installs for name in change.one_of]
+    rest = f"; it was the first to be had of {' or '.join(names)}" if names[1:] else ""
     raise PvprepError(
         f"the kernel that was installed is none for PV: {'; '.join(why)}",
-        "give another one with --kernel-package FILE",
+        f"give another one with --kernel-package FILE{rest}",
     )
 
 

@@ -56,7 +56,9 @@ class GuestWorkers:
         if change.adds:
             append.build(self.guest, change, change.adds, output)
         else:
-            initrds.build(self.guest, change.tool, change.version, output, self.line)
+            # One that is there gives the new one its mode in the end, which may hide a key.
+            there = self.guest.is_file(change.path)
+            initrds.build(self.guest, change.tool, change.version, output, self.line, there)
         self.prove(change, output)
 
     def gather(self, change: PlaceKernel, directory: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +72,34 @@ def test_initramfs_tools_builds(tree: Path, capfd: pytest.CaptureFixture[str]) -
     assert set((tree / "boot").iterdir()) - before == {tree / _output(tree)[1:]}
     assert list((tree / "var/tmp").iterdir()) == []
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("fixture, tool", [("tree", "initramfs-tools"), ("tree_dracut", "dracut")])
+def test_nobody_reads_a_secret_one_while_it_is_built(
+    request: pytest.FixtureRequest, fixture: str, tool: str
+) -> None:
+    """Its hooks may put keys into it, and the umask of whoever calls pvprep may be any."""
+    root: Path = request.getfixturevalue(fixture)
+    place = Path(f"{root}{_output(root)}")
+
+    def build(guest: Guest) -> set[int]:
+        seen, ended = set(), threading.Event()
+
+        def look() -> None:
+            while not ended.wait(0.01):
+                if place.exists():
+                    seen.add(place.stat().st_mode & 0o777)
+
+        watcher = threading.Thread(target=look)
+        watcher.start()
+        os.umask(0)
+        initrds.build(guest, tool, _version(root), _output(root), lambda _line: None, True)
+        ended.set()
+        watcher.join()
+        return seen
+
+    assert in_tree(root, build) == {0o600}
+    assert place.stat().st_size > 1 << 20
 
 
 def test_the_hosts_hardware_does_not_count_in_a_tree(tree: Path) -> None:

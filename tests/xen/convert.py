@@ -54,6 +54,11 @@ def emit(root: Path, config: Path, *options: str, verb: str = "prepare") -> None
 def emit_image(disk: Path, config: Path, *options: str) -> Promise:
     """Prepare the guest on a disk that is off, write the config; gives what pygrub is to take."""
     pvprep("--image", disk, f"--emit-config={config}", *_OF_DOM0, *options)
+    return promised_image(disk, *options)
+
+
+def promised_image(disk: Path, *options: str) -> Promise:
+    """What pvprep's simulation of pygrub makes of a prepared guest on a disk that is off."""
     pick = json.loads(pvprep("check", "--image", disk, "--json", *options))["pygrub"]
     return Promise(pick["kernel"], pick["initrd"], pick["args"])
 

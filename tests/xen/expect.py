@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import Union
 
 from tests.guests import profiles
-from tests.xen.cases import Built
+from tests.xen.cases import Case
 from tests.xen.convert import Promise
 from tests.xen.lab import Result
 
 from pvprep.pygrub import Refusal
 
 
-def assert_up(result: Result, guest_type: str) -> None:
-    """The network is up too, no unit failed, and a login waits where the operator looks for it."""
+def assert_up(result: Result, case: Case, guest_type: str = "PV") -> None:
+    """Root and swap are the case's, the network is up, no unit failed, and a login waits where the
+    operator looks for it."""
     said = result.facts
     assert result.up and result.login and said, f"{result.error}\n{result.console[-3000:]}"
     assert (said.hypervisor, said.guest_type) == ("xen", guest_type)
     assert (said.state, said.failed) == ("running", ()), said.log
+    assert (said.root, said.swap) == (case.root, (case.swap,))
     (nic,) = said.nics
     driver = "e1000" if guest_type == "HVM" else "vif"
     assert (nic.name, nic.state, nic.mac, nic.driver) == ("ens3", "up", profiles.MAC, driver)
@@ -34,13 +36,17 @@ def assert_down(result: Result, error: str) -> None:
     assert result.error.startswith(error), result.dom0[-3000:] + result.console[-3000:]
 
 
-def assert_picked(result: Result, built: Built) -> None:
-    """pygrub took what pvprep said that it would, or nothing where it said so."""
+def assert_picked(result: Result, promise: Union[Promise, Refusal], files: Path) -> None:
+    """pygrub took what pvprep said that it would, or nothing where it said so.
+
+    files: a directory with what is on the file system that pygrub reads.
+    """
     expected = {}
-    promise = built.promise
     if isinstance(promise, Promise):
-        files = {"kernel": promise.kernel, "ramdisk": promise.initrd}
-        expected = {name: digest(built.taken(path)) for name, path in files.items() if path}
+        taken = {"kernel": promise.kernel, "ramdisk": promise.initrd}
+        expected = {
+            name: digest(files / path.lstrip("/")) for name, path in taken.items() if path
+        }
     assert result.pygrub == expected
 
 

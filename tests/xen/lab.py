@@ -144,11 +144,11 @@ def boot(
     """
     text = config.read_text("utf-8", "surrogateescape")
     until = (LOGIN, facts.END) if tells_facts else (LOGIN,)
-    (target,) = _targets(text) or ("",)
-    if not target:
-        raise LabError("the config has not one disk with target=; run() takes several")
+    targets = _targets(text)
+    if len(targets) != 1:
+        raise LabError(f"the config has {len(targets)} disks with target=, and the lab one image")
     (result,) = run(
-        {target: image}, [Domain(text, until, timeout)], work, snapshot=snapshot, files=files
+        {targets[0]: image}, [Domain(text, until, timeout)], work, snapshot=snapshot, files=files
     )
     return result
 

@@ -2,7 +2,8 @@
 
 Each test leaves rows in build/xen-results. `python -m tests.xen.proof` takes them into results.json
 beside this module, and from there into the README; a row stands until the same guest has booted the
-same way again. `make test-xen` begins with none and ends with that.
+same way again. `make test-xen` begins with none and ends with `whole`: its rows alone stand, so
+that what fails there is not in the table.
 """
 
 from __future__ import annotations
@@ -69,13 +70,15 @@ def leave(order: int, guest: str, way: str, result: Result) -> None:
 def _versions(result: Result) -> dict[str, str]:
     qemu = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True)
     emulator = "".join(re.findall(r"version (\S+)", qemu.stdout)[:1])
-    return {"pvprep": __version__, "xen": result.xen, "qemu": emulator}
+    git = ["git", "-C", str(TOP), "describe", "--always", "--dirty"]
+    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    return {"pvprep": __version__, "commit": commit, "xen": result.xen, "qemu": emulator}
 
 
-def take() -> int:
+def take(whole: bool) -> int:
     """Bring rows, results.json and the README together; gives the number of new rows."""
     new = [json.loads(path.read_text()) for path in sorted(LEFT.glob("*.json"))]
-    kept = json.loads(KEPT.read_text()) if KEPT.exists() else []
+    kept = [] if whole or not KEPT.exists() else json.loads(KEPT.read_text())
     rows = {(row["guest"], row["way"]): row for row in [*kept, *new]}
     ordered = sorted(rows.values(), key=lambda row: (row["order"], row["guest"], row["way"]))
     KEPT.write_text(json.dumps(ordered, indent=1) + "\n")
@@ -94,4 +97,4 @@ def _cells(row: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 if __name__ == "__main__":
-    print(f"{take()} new rows", file=sys.stderr)
+    print(f"{take(sys.argv[1:] == ['whole'])} new rows", file=sys.stderr)

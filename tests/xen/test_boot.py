@@ -33,11 +33,9 @@ def prepared() -> Iterator[Built]:
 @pytest.mark.xen
 def test_prepared_guest_boots_as_pv(prepared: Built, tmp_path: Path) -> None:
     result = lab.boot(prepared.disk, prepared.config, tmp_path)
-    assert_up(result, "PV")
-    assert_picked(result, prepared)
+    assert_up(result, MBR)
+    assert_picked(result, prepared.promise, prepared.boot)
     assert_told(result, prepared.promise)
-    assert result.facts and result.facts.root == MBR.root
-    assert result.facts.swap == (MBR.swap,)
     proof.leave(10, MBR.name, "PV, pygrub", result)
 
 
@@ -47,7 +45,7 @@ def test_unprepared_guest_does_not_boot_as_pv(space: Path, tmp_path: Path) -> No
     result = lab.boot(built.disk, built.config, tmp_path)
     # pygrub and the kernel did their part: it is the disk that is not there.
     assert_down(result, MBR.lost)
-    assert_picked(result, built)
+    assert_picked(result, built.promise, built.boot)
     proof.leave(80, MBR.name, "PV, not prepared", result)
 
 
@@ -66,7 +64,7 @@ def test_prepared_guest_without_the_disk_driver_in_its_initrd(
     images.mbr(root, disk)
     result = lab.boot(disk, prepared.config, tmp_path)
     assert_down(result, "ALERT!  /dev/xvda1 does not exist.")
-    assert_picked(result, replace(prepared, root=root, boot=root))
+    assert_picked(result, prepared.promise, root)
     proof.leave(81, MBR.name, "PV, prepared, but no xen-blkfront in the initrd", result)
 
 
@@ -74,10 +72,9 @@ def test_prepared_guest_without_the_disk_driver_in_its_initrd(
 def test_prepared_guest_boots_as_pvh(prepared: Built, tmp_path: Path) -> None:
     config = _config(prepared, tmp_path, "--type", "pvh")
     result = lab.boot(prepared.disk, config, tmp_path)
-    assert_up(result, "PVH")
-    assert_picked(result, prepared)
+    assert_up(result, MBR, "PVH")
+    assert_picked(result, prepared.promise, prepared.boot)
     assert_told(result, prepared.promise)
-    assert result.facts and result.facts.root == MBR.root
     proof.leave(13, MBR.name, "PVH, pygrub", result)
 
 
@@ -85,7 +82,7 @@ def test_prepared_guest_boots_as_pvh(prepared: Built, tmp_path: Path) -> None:
 def test_prepared_guest_boots_by_pvgrub(prepared: Built, tmp_path: Path) -> None:
     config = _config(prepared, tmp_path, "--bootloader", "pvgrub")
     result = lab.boot(prepared.disk, config, tmp_path)
-    assert_up(result, "PV")
+    assert_up(result, MBR)
     assert result.pygrub == {}
     assert_told(result, prepared.promise)
     proof.leave(11, MBR.name, "PV, GRUB in the domain (grub-xen-host)", result)
@@ -101,7 +98,7 @@ def test_prepared_guest_boots_with_the_kernel_in_dom0(prepared: Built, tmp_path:
         for path in (promise.kernel, promise.initrd)
     }
     result = lab.boot(prepared.disk, config, tmp_path, files=files)
-    assert_up(result, "PV")
+    assert_up(result, MBR)
     assert result.pygrub == {}
     assert_told(result, promise)
     proof.leave(12, MBR.name, "PV, kernel and initrd in dom0", result)
@@ -115,13 +112,16 @@ def test_each_boot_as_pv_is_recorded_by_the_guest(space: Path, tmp_path: Path) -
     shutil.copy(debs.build(), root / "root/pvprep.deb")
     chroot.run(root, ["dpkg", "-i", "/root/pvprep.deb"])
     convert.emit(root, tmp_path / "bifit.cfg")
+    promise = convert.promised(root)
     images.mbr(root, space / "disk.img")
     domain = lab.Domain((tmp_path / "bifit.cfg").read_text())
     results = lab.run(
         {lab.BACKEND: space / "disk.img"}, [domain, domain], tmp_path, snapshot=False
     )
     for count, result in enumerate(results, 1):
-        assert_up(result, "PV")
+        assert_up(result, MBR)
+        assert_picked(result, promise, root)
+        assert_told(result, promise)
         assert result.facts and result.facts.status
         assert result.facts.status["runs_as"] == "xen-pv"
         boots = result.facts.status["boots"]

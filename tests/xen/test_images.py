@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from tests.xen import cases, convert, lab, proof
 from tests.xen.cases import GPT, LVM, MBR, XFS, Case
-from tests.xen.expect import assert_told, assert_up
+from tests.xen.expect import assert_picked, assert_told, assert_up
+
+from pvprep.images import Request, attached
 
 CASES = (MBR, GPT, XFS, LVM)
 
@@ -21,9 +23,7 @@ def test_image_is_converted_and_boots_as_pv(case: Case, space: Path, tmp_path: P
     config = tmp_path / "bifit.cfg"
     promise = convert.emit_image(disk, config, "--attach", "loop")
     result = lab.boot(disk, config, tmp_path)
-    assert_up(result, "PV")
-    assert_told(result, promise)
-    assert result.facts and (result.facts.root, result.facts.swap) == (case.root, (case.swap,))
+    _assert_booted(result, case, disk, promise)
     proof.leave(60 + CASES.index(case), case.name, "converted while it was off; PV", result)
 
 
@@ -45,9 +45,15 @@ def test_qcow2_overlay_boots_as_pv_and_the_original_is_as_before(
     edited = config.read_text().replace(str(overlay), lab.BACKEND).replace("=qcow2", "=raw")
     config.write_text(edited)
     result = lab.boot(raw, config, tmp_path)
-    assert result.up and result.facts and result.facts.guest_type == "PV"
-    assert result.facts.root == MBR.root
+    _assert_booted(result, MBR, raw, convert.promised_image(overlay))
     proof.leave(65, MBR.name, "qcow2, converted while it was off in an overlay; PV", result)
+
+
+def _assert_booted(result: lab.Result, case: Case, disk: Path, promise: convert.Promise) -> None:
+    assert_up(result, case)
+    assert_told(result, promise)
+    with attached(Request((str(disk),), "loop", True), print) as guest:
+        assert_picked(result, promise, Path(guest.within("/boot" if case.names else "/")))
 
 
 def _qemu_img(*words: str) -> None:

@@ -17,7 +17,7 @@ from tests.guests import chroot, debs, images, job, profiles, roots
 from tests.roots import snapshot
 from tests.xen import convert, facts, inside, lab, proof
 from tests.xen.cases import MBR
-from tests.xen.expect import assert_up
+from tests.xen.expect import assert_picked, assert_told, assert_up
 
 HVM_CONFIG = Path(__file__).with_name("bifit-hvm.cfg")
 # What dom0 has: pvprep-dom0, and the config that the guest was started by until now.
@@ -79,12 +79,14 @@ def test_guest_prepares_itself_boots_as_pv_and_after_rollback_as_hvm_again(
     assert prepared.status == 0, prepared.stderr
 
     result = lab.boot(disk, share / "bifit.cfg", tmp_path)
-    assert_up(result, "PV")
-    assert result.facts and result.facts.root == MBR.root
-    assert result.facts.swap == (MBR.swap,)
-    assert result.facts.status and result.facts.status["boots"][-1]["up"]
+    assert_up(result, MBR)
+    assert result.facts and result.facts.status and result.facts.status["boots"][-1]["up"]
     foretold = re.search(r"pygrub will take entry 0 of .*: (\S+), (\S+), (.*)", prepared.stderr)
-    assert foretold and result.facts.cmdline == foretold[3]
+    assert foretold
+    promise = convert.Promise(foretold[1], foretold[2], foretold[3])
+    assert_told(result, promise)
+    with images.mounted(disk, space / "mounted") as tree:
+        assert_picked(result, promise, tree)
     proof.leave(1, MBR.name, "prepared while fully virtualised by QEMU; then PV", result)
 
     back = job.run(disk, tmp_path, _BACK, timeout=600)
@@ -142,9 +144,13 @@ def test_guest_prepares_itself_as_hvm_domu_and_boots_as_pv(space: Path, tmp_path
     digest = hashlib.sha256(config.encode()).hexdigest()
     assert f"LAB fetched 0 {digest}" in preparing.dom0
     proof.leave(2, MBR.name, "HVM domU prepares itself (until it is off)", preparing)
-    assert_up(first, "PV")
+    with images.mounted(disk, space / "mounted") as tree:
+        promise = convert.promised(tree)
+        for result in (first, second):
+            assert_up(result, MBR)
+            assert_picked(result, promise, tree)
+            assert_told(result, promise)
     proof.leave(3, MBR.name, "the same, by the config that came out, unedited: PV", first)
-    assert_up(second, "PV")
     assert second.facts and second.facts.status
     assert [boot["up"] for boot in second.facts.status["boots"]] == [True, True]
     proof.leave(4, MBR.name, "the same, once more, recorded by the guest", second)

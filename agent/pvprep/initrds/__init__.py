@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from stat import S_ISREG
 
 from ..errors import PvprepError
 from ..guest import Guest, Line
+from ..synced import create
 from . import dracut, initramfs_tools, mkinitrd, mkinitrd_suse
 
 _TOOLS = {
@@ -42,10 +44,13 @@ def options(guest: Guest, tool: str) -> frozenset[str]:
     return dracut.options(guest) if tool == "dracut" else frozenset()
 
 
-def build(guest: Guest, tool: str, version: str, output: str, line: Line) -> None:
-    """Build the initrd of a kernel version at output, a path inside the guest.
+def build(
+    guest: Guest, tool: str, version: str, output: str, line: Line, secret: bool = False
+) -> None:
+    """Build the initrd of a kernel version at output, a path inside the guest; nothing is there.
 
-    line: gets every line that the builder says. Raises PvprepError where it fails; a file that is
+    line: gets every line that the builder says. secret: none but its owner can read it meanwhile,
+    whatever mode the builder gives to new files. Raises PvprepError where it fails; a file that is
     no initrd may then lie at output. What the initrd holds is for the caller to prove: builders end
     well even where a driver is missing.
     """
@@ -61,13 +66,16 @@ def build(guest: Guest, tool: str, version: str, output: str, line: Line) -> Non
     argv = _TOOLS[tool].command(guest, version, output)
     sweep(guest)
     guest.make_directory(SCRATCH, 0o700)
+    if secret:  # builders write into a file that is there
+        create(guest.host(output, follow=False), ())
     try:
         done = guest.run(argv, env={"TMPDIR": SCRATCH}, line=line, tied=True, offline=True)
     finally:
         sweep(guest)
     said = done.output.splitlines()
     errors = [text for text in said if text.startswith("E: ")]
-    if done.status or errors or not guest.is_file(output):
+    made = guest.stat(output)
+    if done.status or errors or not (made and S_ISREG(made.st_mode) and made.st_size):
         # A hook that failed says why before mkinitramfs says that it failed.
         tail = "\n".join(f"  {text}" for text in said[-12:])
         ended = f"status {done.status}" if done.status >= 0 else f"signal {-done.status}"

@@ -22,6 +22,8 @@ def take(guest: Guest, patterns: Iterable[str]) -> Facts:
     installed, proofs = kernels.kernels(guest)
     distribution = system.distro(guest)
     initrd_tool = initrds.detect(guest)
+    in_chroot = guest.running and system.in_chroot()
+    ready = any(one.proof.pv for one in installed)
     return Facts(
         distro=distribution,
         machine=system.machine(guest),
@@ -41,14 +43,14 @@ def take(guest: Guest, patterns: Iterable[str]) -> Facts:
         initrd_tool=initrd_tool,
         initrd_options=initrds.options(guest, initrd_tool),
         is_tree=not guest.running,
-        in_chroot=guest.running and system.in_chroot(),
+        in_chroot=in_chroot,
         as_root=os.geteuid() == 0,
         system=system.kernel_name(),
         has_proc=not guest.running or guest.exists("/proc/self/mountinfo"),
         has_sys=not guest.running or guest.exists("/sys/class"),
         xenstore=xenstore.xenstore(guest),
-        # Only a kernel that has to be installed makes grub-mkconfig run.
-        grub_blind="" if any(one.proof.pv for one in installed) else storage.grub_blind(guest),
+        # Asked where it is likely, or a kernel has to come anyway and grub-mkconfig will run.
+        grub_blind="" if ready and not in_chroot else storage.grub_blind(guest),
     )
 
 
