@@ -165,6 +165,9 @@ class Workers(Protocol):
     def build(self, change: BuildInitrd, output: str) -> None:
         """Build the initrd at output (a path inside the guest) and prove it; raise if it fails."""
 
+    def put_back(self, version: str, path: str) -> None:
+        """Tell who has to know that the old initrd of a kernel lies at its path again."""
+
     def gather(self, change: PlaceKernel, directory: str) -> None:
         """Write the kernel's files into an empty directory of the guest, and prove them: boot/NAME
         for each file of change.boot, lib/modules/VERSION for the modules; raise if it fails."""

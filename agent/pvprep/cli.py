@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Optional
 
 from . import arguments
-from .errors import Exit, PvprepError
+from .errors import Exit, PartlyPutBackError, PvprepError
+
+# Of the caller's environment: where the network, a terminal and room are. Libraries (libapt and
+# libguestfs) hand all that there is to what they start.
+_KEPT = re.compile(
+    r"(?i)(https?|ftp|all|no)_proxy|TERM|COLUMNS|HOME|TMPDIR|LANG|LC_\w+|PYTHON\w+|LIBGUESTFS_\w+"
+)
 
 if TYPE_CHECKING:
     from .guest import Guest
@@ -24,6 +31,8 @@ if TYPE_CHECKING:
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run the command; no traceback reaches a user."""
+    if argv is None:
+        _leave_environment()
     words = list(sys.argv[1:] if argv is None else argv)
     # FILE comes after `=` only, or a verb that follows would be taken for it.
     words = ["--emit-config=-" if word == "--emit-config" else word for word in words]
@@ -36,6 +45,13 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return int(error.status)
 
 
+def _leave_environment() -> None:
+    """Nothing that is started shall find more of the caller's than it needs."""
+    for name in [name for name in os.environ if not _KEPT.fullmatch(name)]:
+        del os.environ[name]
+    os.environ["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
 def _main(words: Sequence[str]) -> Exit:
     """Every way to fail as a PvprepError."""
     try:
@@ -43,8 +59,9 @@ def _main(words: Sequence[str]) -> Exit:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads; the interpreter must not care
         return Exit.DONE
-    except KeyboardInterrupt:
-        raise PvprepError("interrupted", "nothing had been changed yet", Exit.NOT_READY) from None
+    except KeyboardInterrupt as error:
+        hint = "nothing had been changed yet"
+        raise PvprepError(str(error) or "interrupted", hint, Exit.NOT_READY) from None
     except ImportError as error:
         hint = (
             "Debian: apt-get install python3-apt python3-distro python3-jinja2; Fedora, RHEL: "
@@ -81,20 +98,30 @@ def _run(args: argparse.Namespace) -> Exit:
 
         images.detach(Screen().say)
         return Exit.DONE
-    with _backup(args) as way_back, _guest(args, way_back) as guest:
-        if args.verb == "report":
-            from . import bundle
+    prepared = False
+    try:
+        with _backup(args) as way_back, _guest(args, way_back) as guest:
+            if args.verb == "report":
+                from . import bundle
 
-            return bundle.report_to(guest, arguments.options(args), args.output)
-        if args.verb in ("rollback", "recover", "status", "record-boot"):
-            from . import history
+                return bundle.report_to(guest, arguments.options(args), args.output)
+            if args.verb in ("rollback", "recover", "status", "record-boot"):
+                from . import history
 
-            return history.run(args.verb, guest, args.verify, args.dry_run, args.json)
-        plan, screen = _convert(args, guest)
-        if way_back and plan.errors:
-            way_back.discard()
-    # After the disks were given back: what goes wrong there must not follow a config.
-    return _finish(args, guest, plan, screen)
+                return history.run(args.verb, guest, args.verify, args.dry_run, args.json)
+            plan, screen = _convert(args, guest)
+            prepared = args.verb == "prepare" and plan.ready
+            if way_back and plan.errors:
+                way_back.discard()
+            elif way_back:
+                way_back.keep()
+        # After the disks were given back: what goes wrong there must not follow a config.
+        return _finish(args, guest, plan, screen)
+    except KeyboardInterrupt as error:
+        if not prepared:
+            raise
+        hint = "the guest is prepared; `pvprep config` writes the config"
+        raise PvprepError(str(error) or "interrupted", hint, Exit.NOT_READY) from None
 
 
 @contextmanager
@@ -116,6 +143,8 @@ def _backup(args: argparse.Namespace) -> Iterator[Optional[Prepared]]:
     made = prepare_backup(disks, args.backup_to, Screen().say)
     try:
         yield made
+    except PartlyPutBackError:
+        raise
     except BaseException as error:
         if getattr(error, "status", None) is not Exit.HALF_WAY:
             made.discard()

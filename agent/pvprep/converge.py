@@ -17,7 +17,7 @@ from typing import Optional
 from . import initrds, lock, namespace, outside, plan, selinux, survey
 from .changes import BuildInitrd, Change, InstallPackages
 from .draft import Draft
-from .errors import Exit, Interrupted, PvprepError
+from .errors import Exit, Interrupted, PartlyPutBackError, PvprepError
 from .guest import Guest
 from .journal import Journal
 from .options import Options
@@ -177,9 +177,9 @@ def _undo(
     """Put everything back and say why; the error goes on as a PvprepError."""
     why = str(error) or type(error).__name__
     hint = error.hint if isinstance(error, PvprepError) else ""
-    screen.say(f"failed: {why}")
-    screen.say("putting everything back ...")
     with _uninterruptible():
+        screen.say(f"failed: {why}")
+        screen.say("putting everything back ...")
         try:
             problems = transaction.undo(workers)
         except PvprepError as second:
@@ -188,22 +188,23 @@ def _undo(
                 "run `pvprep recover`",
                 Exit.HALF_WAY,
             ) from error
-    notes = "; ".join(problems)
-    raise PvprepError(
-        f"{why}; everything was put back" + (f", except: {notes}" if notes else ""),
-        hint,
-        Exit.PUT_BACK,
-    ) from error
+    if problems:
+        message = f"{why}; everything was put back, except: {'; '.join(problems)}"
+        raise PartlyPutBackError(message, hint) from error
+    raise PvprepError(f"{why}; everything was put back", hint) from error
 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """SIGTERM and SIGHUP, too, end the run in an orderly way: everything is put back."""
 
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
     def stop(number: int, _frame: Optional[FrameType]) -> None:
+        for other in numbers:  # a second one must not keep the first from putting all back
+            signal.signal(other, signal.SIG_IGN)
         raise Interrupted(f"stopped by {signal.Signals(number).name}")
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield

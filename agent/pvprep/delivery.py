@@ -33,25 +33,32 @@ def deliver(
 ) -> None:
     """To stdout for `-`, else to this file, pipe or device. private: a file is its owner's alone;
     else one that is replaced keeps its mode and owner. hint: what to do where it fails."""
-    if place == "-":
-        if sys.stdout is None:
-            raise PvprepError(f"stdout is closed, so {what} goes nowhere", status=Exit.NOT_READY)
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        return
-    place = _real(place)
+    if place == "-" and sys.stdout is None:
+        raise PvprepError(f"stdout is closed, so {what} goes nowhere", status=Exit.NOT_READY)
+    place = place if place == "-" else _real(place)
     try:
-        if _is_plain(place):
+        if place == "-":
+            _print(data)
+        elif _is_plain(place):
             _replace(place, data, private)
         else:
             with open(place, "wb") as file:
                 file.write(data)
     except OSError as error:
         raise PvprepError(
-            f"{what} cannot be written to {place}: {error.strerror}",
+            f"{what} cannot be written to {'stdout' if place == '-' else place}: {error.strerror}",
             hint,
             Exit.NOT_READY,
         ) from error
+
+
+def _print(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more
+        raise
 
 
 def _real(place: str) -> str:

@@ -33,8 +33,12 @@ class PvprepError(Exception):
         self.status = status
 
 
-class Interrupted(PvprepError):
-    """Somebody asked the run to stop."""
+class PartlyPutBackError(PvprepError):
+    """A run that failed, and what it had changed is not all as it was before."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the run to stop; as Ctrl-C it is no error that a part of it may handle."""
 
 
 class UsageError(PvprepError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -32,13 +33,12 @@ def run(verb: str, guest: Guest, verify: bool, dry_run: bool, as_json: bool) -> 
         return _rehearse(journal, screen, as_json)
     screen.start_log(verb)
     namespace.enter(guest)
-    if not lock.holder(journal.home):
-        initrds.sweep(guest)
     workers = GuestWorkers(guest, screen.line, screen.progress, lambda _change, _output: None)
     try:
         outcome = journal.rollback(workers) if verb == "rollback" else journal.recover(workers)
     except KeyboardInterrupt:
         raise PvprepError("interrupted", "run `pvprep recover`", Exit.HALF_WAY) from None
+    _sweep(guest, journal)
     screen.say(f"  {outcome.message}")
     for problem in outcome.problems:
         screen.say(f"  not put back: {told(problem)}")
@@ -50,6 +50,13 @@ def run(verb: str, guest: Guest, verify: bool, dry_run: bool, as_json: bool) -> 
         print(dumps(_outcome(outcome, checks)))
     wrong = outcome.problems or any(check.problem for check in checks)
     return Exit.NOT_READY if wrong else Exit.DONE
+
+
+def _sweep(guest: Guest, journal: Journal) -> None:
+    """Remove what a killed builder of initrds left; one that begins now does that by itself."""
+    if guest.exists(initrds.SCRATCH):
+        with contextlib.suppress(PvprepError), journal.locked():
+            initrds.sweep(guest)
 
 
 def _outcome(outcome: Outcome, checks: list[Check]) -> dict[str, Any]:
@@ -65,6 +72,9 @@ def _outcome(outcome: Outcome, checks: list[Check]) -> dict[str, Any]:
 
 def _rehearse(journal: Journal, screen: Screen, as_json: bool) -> Exit:
     """What a rollback would find, without doing it."""
+    pid = lock.holder(journal.home)
+    if pid:
+        raise lock.busy(pid)
     checks = journal.verify()
     for check in checks:
         word = "differs " if check.problem else "undo    "
@@ -78,28 +88,34 @@ def _rehearse(journal: Journal, screen: Screen, as_json: bool) -> Exit:
 
 
 def _status(guest: Guest, as_json: bool) -> Exit:
-    transactions = Journal(guest).transactions()
+    journal = Journal(guest)
+    transactions = journal.transactions()
+    running = lock.holder(journal.home)
     seen = boots.recorded(guest)
     virt = system.machine(guest).virt.value
-    half_way = any(one.state is State.OPEN for one in transactions)
+    half_way = not running and any(one.state is State.OPEN for one in transactions)
     if as_json:
         found = [
             {"id": one.id, "state": one.state.value, "changes": len(one.entries)}
             for one in transactions
         ]
-        print(dumps({"version": 1, "runs_as": virt, "transactions": found, "boots": seen}))
+        known = {"version": 1, "runs_as": virt, "running": running, "transactions": found}
+        print(dumps({**known, "boots": seen}))
         return Exit.HALF_WAY if half_way else Exit.DONE
     # Stdout is for what went well.
     out = sys.stderr if half_way else sys.stdout
-    for line in _lines(virt, transactions, seen):
+    for line in _lines(virt, transactions, seen, running):
         print(printable(line), file=out)
     return Exit.HALF_WAY if half_way else Exit.DONE
 
 
-def _lines(virt: str, transactions: list[Manifest], seen: list[dict[str, Any]]) -> Iterator[str]:
+def _lines(
+    virt: str, transactions: list[Manifest], seen: list[dict[str, Any]], running: str
+) -> Iterator[str]:
     yield f"runs as     {virt}"
     for one in transactions:
-        yield f"run         {one.id}: {_state(one)}"
+        now = running and one.state is State.OPEN
+        yield f"run         {one.id}: {f'pid {running} is at it' if now else _state(one)}"
     if not transactions:
         yield "run         pvprep has not changed anything here"
     for boot in seen[-5:]:

@@ -21,7 +21,7 @@ from .errors import Exit, PvprepError, told
 from .guest import Guest
 from .lock import Lock
 from .manifest import Entry, Manifest, State
-from .synced import in_words
+from .synced import in_words, sync_directory
 from .transaction import Transaction
 from .undo import beneath, differences, overlay, pristine, undo
 
@@ -83,7 +83,7 @@ class Journal:
 
         PvprepError where another pvprep runs, one is pending, or there is no room to write.
         """
-        lock = self._lock()
+        lock = self.locked()
         try:
             earlier = self.transactions()
             self._refuse_pending(earlier)
@@ -103,7 +103,7 @@ class Journal:
         """
         if not self.pending():
             return Outcome("nothing to recover")
-        with self._lock():
+        with self.locked():
             known = self.transactions()
             pending = [one for one in known if one.state is State.OPEN]
             if any("rollback" in one.marks for one in pending):
@@ -123,7 +123,7 @@ class Journal:
         pvprep wrote (a kernel's upgrade counts: it rebuilds initrds and menus), or a backup is
         damaged; all such paths are named.
         """
-        with self._lock():
+        with self.locked():
             known = self.transactions()
             self._refuse_pending(known)
             committed = [one for one in known if one.state is State.COMMITTED]
@@ -178,7 +178,7 @@ class Journal:
         """Undo these, newest first."""
         problems: list[str] = []
         for one in reversed(todo):
-            problems += undo(self._guest, one, workers, _order(known))
+            problems += undo(self._guest, one, workers, _order(known), todo)
         changes = sum(len(one.entries) for one in todo)
         message = f"{what}: {changes} change{'s' * (changes != 1)} undone"
         return Outcome(message, tuple(one.id for one in reversed(todo)), tuple(problems))
@@ -212,9 +212,11 @@ class Journal:
         origin = {path: old for path, old in pristine(committed).items() if path not in moved}
         return {path for path, what in differences(self._guest, origin, edits=True) if not what}
 
-    def _lock(self) -> Lock:
+    def locked(self) -> Lock:
+        """Keep every other pvprep out. PvprepError where one runs or nothing can be written."""
         try:
             self._guest.make_directory(HOME, 0o700)
+            sync_directory(self._guest.within(os.path.dirname(HOME)))
         except OSError as error:
             raise self._error(error, "write") from error
         return Lock(self.home)

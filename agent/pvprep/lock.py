@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+import time
 from types import TracebackType
 from typing import Optional
 
@@ -13,6 +14,8 @@ from .errors import Exit, PvprepError
 from .synced import in_words
 
 NAME = "lock"
+# holder() has it for an instant when it looks.
+_TRIES, _PAUSE = 5, 0.02  # seconds
 
 
 def holder(directory: str) -> str:
@@ -35,7 +38,7 @@ def holder(directory: str) -> str:
 def busy(pid: str) -> PvprepError:
     """Why nobody else may start now. A lock outlives its process in a child that installs."""
     what = f"another pvprep is running (pid {pid})"
-    if not os.path.exists(f"/proc/{pid}"):
+    if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
         what = "what a pvprep that was killed had started (a package manager) is still at work"
     return PvprepError(what, "wait until it is done", Exit.NOT_READY)
 
@@ -50,7 +53,7 @@ class Lock:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             self._fd = os.open(os.path.join(directory, NAME), flags, 0o600)
             _refuse_strange(self._fd, directory)
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(self._fd)
         except BlockingIOError:
             pid = holder(directory) or "not known"
             self.release()
@@ -83,6 +86,17 @@ class Lock:
         trace: Optional[TracebackType],
     ) -> None:
         self.release()
+
+
+def _take(fd: int) -> None:
+    for again in reversed(range(_TRIES)):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if not again:
+                raise
+            time.sleep(_PAUSE)
 
 
 def _refuse_strange(fd: int, directory: str) -> None:

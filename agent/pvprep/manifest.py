@@ -30,6 +30,7 @@ from .synced import create, flush, refuse_other_than_file, remove, sync_director
 
 NAME = "manifest"
 TEMP = ".pvprep-"  # with a dot no program that reads `*.conf`, or runs every file, takes it up
+INITRD = f"{TEMP}initrd-"  # and the kernel's version: builders go by the name
 RESERVE = "reserve"
 RESERVE_SIZE = 256 * 1024
 MAX_SIZE = 64 * 1024 * 1024  # far above any; a larger one is not ours and would only eat memory
@@ -54,7 +55,7 @@ class Entry:
     to: where a Move goes. temp: the name that new files have at first, in the directory of each
     path. before: the paths touched, backed up. made: directories to be made, parents first.
     parents: the standing directories whose times the change alters. installed: packages, for an
-    InstallPackages.
+    InstallPackages. planned: SHA-256 of what a WriteFile writes.
     """
 
     number: int
@@ -68,6 +69,7 @@ class Entry:
     made: tuple[str, ...]
     parents: tuple[Record, ...]
     installed: Mapping[str, str] = field(default_factory=dict)
+    planned: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,8 +171,10 @@ class Manifest:
         self._take(json.loads(line))
 
     def _load(self) -> None:
-        text = self._read()
-        for number, line in enumerate(text.split(b"\n")[:-1], 1):
+        lines = self._read().split(b"\n")[:-1]
+        if lines and b"\0" in lines[-1]:
+            lines.pop()  # a part of it was never written: it does not count either
+        for number, line in enumerate(lines, 1):
             try:
                 self._take(json.loads(line))
             except _DAMAGE as error:
@@ -179,7 +183,7 @@ class Manifest:
                     "it was not pvprep that wrote this; bring the file back from a backup",
                     Exit.HALF_WAY,
                 ) from None
-        self._size = text.rfind(b"\n") + 1
+        self._size = sum(len(line) + 1 for line in lines)
 
     def _read(self) -> bytes:
         place = os.path.join(self.store, NAME)
@@ -229,6 +233,7 @@ def _entry(value: Any, number: int) -> Entry:
         made=_texts(value["made"]),
         parents=tuple(parse(record) for record in value["parents"]),
         installed={str(name): str(version) for name, version in value["installed"].items()},
+        planned=str(value.get("planned", "")),
     )
 
 

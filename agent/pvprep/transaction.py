@@ -42,8 +42,8 @@ from .changes import (
 from .errors import PvprepError
 from .guest import Guest
 from .lock import Lock
-from .manifest import TEMP, Done, Entry, Manifest
-from .synced import digest, in_words, remove, swap, sync, sync_directory
+from .manifest import INITRD, TEMP, Done, Entry, Manifest
+from .synced import digest, in_words, remove, swap, sync_all, sync_directory
 from .undo import lasting, undo
 
 # What a change can be made to; the rest is refused before anything is touched.
@@ -57,6 +57,10 @@ MADE_FOR = {
     PlaceKernel: (ABSENT,),
     BuildInitrd: (FILE, ABSENT),
 }
+
+
+# Directories on whose file systems packages put what belongs to a kernel.
+INSTALLED_TO = ("/", "/boot", "/boot/efi", "/etc", "/usr", "/var", "/lib/modules")
 
 
 class Transaction:
@@ -154,6 +158,7 @@ class Transaction:
             tuple(made),
             self._parents(change, (*(record.path for record in before), *made)),
             dict(workers.installed()) if isinstance(change, InstallPackages) else {},
+            digest([change.content]) if isinstance(change, WriteFile) else "",
         )
 
     def _touched(self, change: Change) -> list[str]:
@@ -181,7 +186,7 @@ class Transaction:
         if isinstance(change, BuildInitrd):
             if "/" in change.version:
                 raise PvprepError(f"{change.version!r} is not the version of a kernel")
-            return f"{TEMP}initrd-{change.version}"
+            return INITRD + change.version
         return f"{TEMP}{self.id}-{number}"
 
     def _missing(self, path: str) -> list[str]:
@@ -257,19 +262,16 @@ class Transaction:
         swap(locate(self._guest, output), locate(self._guest, change.path))
 
     def _done(self, entry: Entry, workers: Workers) -> Done:
-        """What is there now. Scripts of packages do not sync what they rewrite: we do."""
+        """What is there now. rpm does not sync what it unpacks, nor scripts what they write."""
         whole = entry.kind == PlaceKernel.__name__
         after = [look(self._guest, record.path, whole) for record in entry.before]
         after += [look(self._guest, path) for path in entry.made]
         new: list[str] = []
         changed: list[str] = []
         if entry.kind == InstallPackages.__name__:
-            for record in after:
-                if record.kind == FILE:
-                    sync(locate(self._guest, record.path))
-            for parent in entry.parents:
-                if describe(self._guest, parent.path).kind == DIR:
-                    sync_directory(locate(self._guest, parent.path))
+            for directory in INSTALLED_TO:
+                if self._guest.is_dir(directory):
+                    sync_all(self._guest.within(directory))
             now = workers.installed()
             new = sorted(set(now) - set(entry.installed))
             changed = lasting(entry.installed, now)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from . import placing
 from .backup import ABSENT, DIR, FILE, Record, describe, difference, locate, look, restore, save
@@ -15,27 +16,38 @@ from .beneath import shown
 from .changes import Workers
 from .errors import Exit, PvprepError, told
 from .guest import Guest
-from .manifest import Entry, Manifest, State, Undo
+from .manifest import INITRD, Entry, Manifest, State, Undo
 from .moduletree import strangers
 from .synced import in_words, remove, sync_directory
 
 
-def undo(guest: Guest, manifest: Manifest, workers: Workers, order: int) -> list[str]:
+def undo(
+    guest: Guest,
+    manifest: Manifest,
+    workers: Workers,
+    order: int,
+    together: Sequence[Manifest] = (),
+) -> list[str]:
     """Put everything back; gives, in words, what could not be.
 
-    order: counts the undone, so that verify knows which of them speaks last for a path.
+    order: counts the undone, so that verify knows which of them speaks last for a path. together:
+    all that are undone in one go, oldest first, where it is not this one alone.
     PvprepError with status HALF_WAY where something stands in the way; call it again then.
     """
     if manifest.state is State.ROLLED_BACK:
         return list(manifest.problems)
     try:
         manifest.free()
+        origin = pristine(together or [manifest])
         for entry in reversed(manifest.entries):
             if manifest.undo and entry.number > min(manifest.undo):
                 continue
-            if entry.number not in manifest.undo:
-                note = _intend(guest, manifest, entry, workers)
-                manifest.append("undo", number=entry.number, undo=note)
+            before = manifest.undo.get(entry.number)
+            intent = before or _intend(guest, manifest, entry, workers)
+            edits = _keep_edits(guest, manifest, entry, origin)
+            intent = replace(intent, notes=(*intent.notes, *edits))
+            if intent != before:
+                manifest.append("undo", number=entry.number, undo=intent)
             _undo(guest, manifest, entry, workers)
         problems = [note for done in manifest.undo.values() for note in done.notes]
         found = differences(guest, pristine([manifest]))
@@ -133,20 +145,30 @@ def _intend(guest: Guest, manifest: Manifest, entry: Entry, workers: Workers) ->
         if placing.is_theirs(guest, paths, entry.temp):
             keep = (entry.path,)
             notes.append(f"{entry.path} came from somebody else meanwhile, and was left")
-    if done and "committed" not in manifest.marks:
-        notes += _keep_edits(guest, manifest, entry, done.after)
     return Undo(times, tuple(notes), keep)
 
 
 def _keep_edits(
-    guest: Guest, manifest: Manifest, entry: Entry, after: Sequence[Record]
+    guest: Guest, manifest: Manifest, entry: Entry, origin: Mapping[str, Record]
 ) -> list[str]:
-    """Keep what people wrote between the kill and the recovery: it is about to be replaced."""
+    """Keep what people wrote between a kill and the recovery: it is about to be replaced.
+
+    What is as the change made it is no edit, nor what is as it was before that or in the first
+    place (origin). Of a change that was stopped half way, only what a file was to be is known.
+    """
+    done = manifest.done.get(entry.number)
+    if done:
+        after = done.after
+    elif entry.planned:
+        after = (Record(entry.path, FILE, sha256=entry.planned),)
+    else:
+        return []
     notes = []
     for old, new in zip(entry.before, after):
         now = look(guest, old.path, bool(new.inside))
+        ours = {one.sha256 for one in (old, new, origin.get(old.path, old))}
         paths = []
-        if now.kind == FILE and now.sha256 not in (old.sha256, new.sha256) and not entry.to:
+        if now.kind == FILE and now.sha256 not in ours and not entry.to:
             paths.append(old.path)
         if now.kind == DIR and new.inside:
             found = (f"{old.path}/{name}" for name in strangers(new.inside, now.inside))
@@ -174,6 +196,8 @@ def _undo(guest: Guest, manifest: Manifest, entry: Entry, workers: Workers) -> N
     else:
         for record in (one for one in reversed(entry.before) if one.path not in keep):
             restore(guest, record, manifest.store, entry.temp)
+    if entry.kind == "BuildInitrd":
+        workers.put_back(entry.temp[len(INITRD) :], entry.path)
     for path in reversed(entry.made):
         try:
             os.rmdir(locate(guest, path))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Callable, Optional
 
 from . import initrds, outside, packages
 from .changes import BuildInitrd, InstallPackages, PlaceKernel
+from .errors import PvprepError
 from .guest import Guest, Line
 from .initrds import append
 from .survey import system
@@ -60,6 +62,13 @@ class GuestWorkers:
             there = self.guest.is_file(change.path)
             initrds.build(self.guest, change.tool, change.version, output, self.line, there)
         self.prove(change, output)
+
+    def put_back(self, version: str, path: str) -> None:
+        """Have the guest's hooks run, where it runs itself; one that fails is in the log."""
+        if self.guest.running:
+            with suppress(PvprepError):
+                tool = initrds.detect(self.guest)
+                initrds.finish(self.guest, tool, version, path, self.line)
 
     def gather(self, change: PlaceKernel, directory: str) -> None:
         """Copy a kernel's files from outside, and index its modules."""

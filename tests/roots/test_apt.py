@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import hashlib
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from tests.roots.told import Told
@@ -93,6 +99,62 @@ def test_without_network_the_source_is_named(tree: Path) -> None:
     assert told.error.message.startswith("cannot fetch the package lists: ")
     assert "127.0.0.1" in told.error.message
     assert "sources.list" in told.error.hint
+
+
+class _Slowly(BaseHTTPRequestHandler):
+    """An archive of one package, which comes so slowly that somebody presses Ctrl-C."""
+
+    files: ClassVar[dict[str, bytes]] = {}
+
+    def do_GET(self) -> None:
+        data = self.files.get(self.path)
+        if data is None:
+            return self.send_error(404)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if not self.path.endswith(".deb"):
+            self.wfile.write(data)
+            return None
+        os.kill(os.getpid(), signal.SIGINT)
+        with contextlib.suppress(OSError):
+            for byte in data:
+                self.wfile.write(bytes([byte]))
+                time.sleep(1)
+        return None
+
+    def log_message(self, *_words: object) -> None:
+        """Nobody wants to know."""
+
+
+def test_an_interrupt_ends_a_download_and_nothing_is_installed(
+    tree: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    deb = package(tmp_path, "slow", "1.0")
+    control = subprocess.run(["dpkg-deb", "-f", deb], check=True, stdout=subprocess.PIPE).stdout
+    data = deb.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    listed = control + f"Filename: ./slow.deb\nSize: {len(data)}\nSHA256: {digest}\n".encode()
+    files = {"slow.deb": data, "Packages": listed}
+    _Slowly.files = {f"{top}{name}": files[name] for top in ("/", "/./") for name in files}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Slowly)
+    address = f"http://127.0.0.1:{server.server_port}"
+    (tree / "etc/apt/sources.list").write_text(f"deb [trusted=yes] {address} ./\n")
+    (tree / "etc/apt/apt.conf.d/99direct").write_text('Acquire::http::Proxy "DIRECT";\n')
+
+    def act(guest: Guest) -> None:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        apt = Apt(guest, lambda _line: None, lambda _fraction, _text: None)
+        apt.update()
+        apt.install(InstallPackages("test", ("slow",)))
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        in_tree(tree, act)
+    assert time.monotonic() - began < 60
+    assert "slow:all" not in dpkg.installed(Guest(str(tree)))
+    assert capfd.readouterr() == ("", "")
+    server.server_close()
 
 
 def _grow_old(lists: Path) -> None:

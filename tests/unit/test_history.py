@@ -156,7 +156,7 @@ def test_status_tells_runs_and_boots(guest: Guest, capfd: pytest.CaptureFixture[
     run(guest, "rollback")
     run(guest, "status", "json")
     found = read(capfd)
-    assert list(found) == ["version", "runs_as", "transactions", "boots"]
+    assert list(found) == ["version", "runs_as", "running", "transactions", "boots"]
     assert [one["state"] for one in found["transactions"]] == ["rolled-back"]
     assert found["boots"] == [BOOT, down]
 

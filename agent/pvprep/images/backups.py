@@ -31,9 +31,9 @@ class Target:
     format: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class Prepared:
-    """What to convert instead of the disks that were given, and the files that were made."""
+    """What to convert instead of the disks that were given, and the files that were made for it."""
 
     disks: tuple[Target, ...]
     made: tuple[str, ...] = ()
@@ -42,6 +42,10 @@ class Prepared:
         """Remove what was made: for a conversion that ended before it had changed anything."""
         for path in self.made:
             remove(path)
+
+    def keep(self) -> None:
+        """From here on what was made stays, whatever comes: the disks were converted."""
+        self.made = ()
 
 
 def prepare_backup(disks: Sequence[str], how: str, say: Say) -> Prepared:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import Optional
 
-from ..errors import Interrupted, PvprepError
+from ..errors import Exit, Interrupted, PvprepError
 from ..facts import Disk, Layout, Mount
 from ..guest import Guest
 from ..survey import hidden
@@ -148,9 +148,8 @@ class _Session:
         problems: list[PvprepError] = []
         for path, node in reversed(self._mounted):
             if not mounting.detach(path):
-                problems.append(
-                    PvprepError(f"{node.name} is still in use by a program that was started in it")
-                )
+                what = f"{node.name} is still in use by a program that was started in it"
+                problems.append(PvprepError(what, status=Exit.NOT_READY))
         for node, device in self._open.values():
             try:
                 if not self._read_only and not problems:

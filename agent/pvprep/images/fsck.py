@@ -7,7 +7,7 @@ Sources: e2fsck(8), xfs_repair(8), xfs_logprint(8), btrfs-check(8).
 
 from __future__ import annotations
 
-from ..errors import PvprepError
+from ..errors import Exit, PvprepError
 from .host import refusal, run
 
 EXT = ("ext2", "ext3", "ext4")
@@ -56,6 +56,7 @@ def after(device: str, fstype: str, name: str) -> None:
         raise PvprepError(
             f"{name} has errors now: {_short(words)}",
             "do not start the guest; `pvprep rollback` on this image, then check it by hand",
+            Exit.NOT_READY,
         )
 
 

@@ -94,7 +94,7 @@ def sweep(guest: Guest) -> None:
 
 def finish(guest: Guest, tool: str, version: str, path: str, line: Line) -> None:
     """Tell who has to know that a new initrd lies at its final path (also when it is put back)."""
-    argv = _TOOLS[tool].finish(guest, version, path)
+    argv = _TOOLS[tool].finish(guest, version, path) if tool else []
     if argv:
         done = guest.run(argv, line=line, offline=True)
         if done.status:

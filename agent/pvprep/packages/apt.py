@@ -18,10 +18,11 @@ from ..findings import Finding
 from ..guest import Guest, Line
 from . import aptplan, dpkg, locks
 from .aptconfig import configure
-from .child import Child, Progress
+from .child import Child, Progress, program
 from .localfiles import inside
 from .manager import Candidate
 from .reporters import Fetching, Installing
+from .signals import Held
 
 
 class _FetchError(PvprepError):
@@ -94,7 +95,10 @@ class Apt:
     def update(self) -> None:
         """Fetch the package lists; raises PvprepError where a source cannot be read."""
         cache = self._open()
-        fetching = Fetching("package lists", self.progress, total_known=False)
+        with Held() as held:
+            self._update(cache, Fetching("package lists", self.progress, False, held))
+
+    def _update(self, cache: Any, fetching: Fetching) -> None:
         with self._words("cannot fetch the package lists", fetching):
             self._patiently(lambda: cache.update(fetching))
             if fetching.failures:
@@ -202,8 +206,7 @@ class Apt:
         child = self._child()
 
         def work(status: int) -> int:
-            argv = self.guest.argv(["dpkg", "--status-fd", str(status), *arguments])
-            os.execvp(argv[0], argv)
+            return program(self.guest.argv(["dpkg", "--status-fd", str(status), *arguments]))
 
         return child.run(work), child
 
@@ -211,13 +214,14 @@ class Apt:
         """Fetch and install what is marked; the archives are not kept."""
         import apt_pkg
 
-        fetching = Fetching(what, self.progress, total_known=True)
-        installing = Installing(self._child())
         archives = apt_pkg.config.find_dir("Dir::Cache::Archives")
         before = set(os.listdir(archives))
         try:
-            with self._words("cannot fetch the packages", fetching, installing):
-                cache.commit(fetching, installing)
+            with Held() as held:
+                fetching = Fetching(what, self.progress, True, held)
+                installing = Installing(self._child(), held)
+                with self._words("cannot fetch the packages", fetching, installing):
+                    cache.commit(fetching, installing)
         finally:
             for name in set(os.listdir(archives)) - before:
                 if name.endswith(".deb"):

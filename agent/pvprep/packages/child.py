@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import select
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Optional, Union
+from collections.abc import Callable, Mapping, Sequence
+from typing import Optional
 
-from ..errors import Interrupted
 from ..forked import Act, offline
 from ..guest import ENVIRONMENT, Line
 
@@ -60,7 +59,7 @@ class Child:
         pid = os.fork()
         if pid == 0:
             _be_child(self._first, work, output.writer, status.writer, self.environment)
-        interrupt: Union[KeyboardInterrupt, Interrupted, None] = None
+        interrupt: Optional[KeyboardInterrupt] = None
         ended: Optional[int] = None
         output.begin()
         status.begin()
@@ -72,7 +71,7 @@ class Child:
                 # A daemon may keep the pipes open: what counts is that the child has ended.
                 if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG):
                     ended = os.waitpid(pid, 0)[1]
-            except (KeyboardInterrupt, Interrupted) as caught:
+            except KeyboardInterrupt as caught:
                 interrupt = caught
                 self.line("interrupted: waiting for the package manager to come to an end")
         output.finish()
@@ -102,6 +101,25 @@ class Child:
             self.answer = rest
         elif kind == "processing" and len(words) == 2:
             self.progress(None, f"{words[0].strip()} {words[1].strip()}")
+
+
+def program(argv: Sequence[str]) -> int:
+    """Run a program from within work(), which waits for it; gives its exit status.
+
+    So somebody keeps pvprep's lock (lock.py) for as long as packages are changed, whatever becomes
+    of pvprep itself: a program that took this process's place would not have it.
+    """
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.execvp(argv[0], list(argv))
+        except OSError as error:
+            os.write(2, f"{argv[0]}: {error.strerror}\n".encode())
+        os._exit(127)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status < 0:
+        os.kill(os.getpid(), -status)  # the end of both is the same
+    return status
 
 
 class _Lines:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from .child import Child, Progress
+from .signals import Held
 
 
 class Fetching:
@@ -16,8 +17,10 @@ class Fetching:
     It sets the attributes current_bytes, total_bytes and more before each pulse.
     """
 
-    def __init__(self, what: str, progress: Progress, total_known: bool) -> None:
+    def __init__(self, what: str, progress: Progress, total_known: bool, held: Held) -> None:
+        """held: where a signal is noted, which ends the download."""
         self.what = what
+        self.held = held
         self.progress = progress
         self.total_known = total_known  # of lists apt learns the size as it goes
         self.current_bytes = 0.0
@@ -29,7 +32,7 @@ class Fetching:
         known = self.total_known and self.total_bytes > 0
         fraction = min(self.current_bytes / self.total_bytes, 1.0) if known else None
         self.progress(fraction, f"{self.what}: {_size(self.current_bytes)}")
-        return True
+        return not self.held.number
 
     def fail(self, item: Any) -> None:
         """One file could not be had (also where that does not matter: translations)."""
@@ -60,8 +63,9 @@ class Fetching:
 class Installing:
     """What python-apt calls to install (apt.progress.base.InstallProgress)."""
 
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: Child, held: Held) -> None:
         self.child = child
+        self.held = held
         self.status = 0
 
     def start_update(self) -> None:
@@ -72,7 +76,10 @@ class Installing:
 
     def run(self, manager: Any) -> int:
         """Run dpkg through apt's package manager in the child."""
-        self.status = self.child.run(manager.do_install)
+        if self.held.number:
+            return 2  # it has not begun
+        with self.held.released():
+            self.status = self.child.run(manager.do_install)
         return self.status if self.status in (0, 1, 2) else 2
 
 

@@ -16,7 +16,7 @@ from ..changes import InstallPackages
 from ..errors import PvprepError
 from ..guest import Guest, Line
 from . import locks, rpmcheck, rpmdb
-from .child import Child, Progress
+from .child import Child, Progress, program
 from .localfiles import inside
 
 _MAGIC = b"\xed\xab\xee\xdb"  # rpm's lib/rpmlead.c
@@ -149,8 +149,7 @@ class Rpm:
 
         def work(status: int) -> int:
             namespace.for_packages(self.guest, fetches)
-            command = self.guest.argv([*argv, str(status)] if status_words else argv)
-            os.execvp(command[0], command)
+            return program(self.guest.argv([*argv, str(status)] if status_words else argv))
 
         return child.run(work), child
 

@@ -8,9 +8,11 @@ zstd, lz4 and lzop. Nothing is kept but the piece in hand. Meant to run in a pro
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 
+from ..guest import ENVIRONMENT
 from .frames import FrameError, end_of_lz4, end_of_lzop, end_of_zstd
 from .streams import Part, PayloadError, Pieces, PlainStream, Stream
 
@@ -156,21 +158,22 @@ def _by_tool(part: Part, compression: str) -> Pieces:
 
 def _start(program: str, complaints: int) -> tuple[int, int, int]:
     """Start it; its process id, where its input goes and where its output comes from."""
+    place = shutil.which(program, path=ENVIRONMENT["PATH"])
+    if not place:
+        raise PayloadError(f"needs the program {program} (package {program})")
     its_input, source = os.pipe()
     unpacked, its_output = os.pipe()
     try:
-        pid = os.posix_spawnp(
-            program,
+        pid = os.posix_spawn(
+            place,
             [program, "-q", "-d", "-c"],
-            {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
+            ENVIRONMENT,
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, its_input, 0),
                 (os.POSIX_SPAWN_DUP2, its_output, 1),
                 (os.POSIX_SPAWN_DUP2, complaints, 2),
             ],
         )
-    except (FileNotFoundError, PermissionError):
-        raise PayloadError(f"needs the program {program} (package {program})") from None
     finally:
         os.close(its_input)
         os.close(its_output)
