@@ -117,7 +117,8 @@ def _add_guest(group: Any) -> None:
     group.add_argument(
         "--initrd", choices=("rebuild", "append"), default="",
         help="rebuild it with the guest's own tools, or append the drivers to it, which runs no "
-        "code of the guest (default: append with --image, else rebuild)",
+        "code of the guest (default: append with --image, else rebuild); with `rollback --image`, "
+        "rebuild lets the guest's package manager remove what was installed",
     )  # fmt: skip
     group.add_argument(
         "--type", choices=("pv", "pvh", "pvshim", "hvm"), default="pv",
@@ -165,6 +166,15 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     return args
 
 
+def guestfs_runs_nothing() -> UsageError:
+    """Why libguestfs and the guest's own tools do not go together."""
+    return UsageError(
+        "--initrd rebuild runs the guest's programs, which --attach guestfs (the choice for images "
+        "of others) never does",
+        "leave --initrd out: the drivers are appended; or, where you trust it, --attach loop",
+    )
+
+
 def _check_usage(args: argparse.Namespace) -> None:
     if args.id and args.verb != "explain":
         raise UsageError(f"`{args.verb}` takes no {args.id!r}", "see pvprep --help")
@@ -194,6 +204,16 @@ def _check_usage(args: argparse.Namespace) -> None:
 
         delivery.check(args.output, "--output")
     _check_image(args)
+    if args.kernel_package and _initrd(args) == "append":
+        raise UsageError(
+            "--kernel-package has the guest's package manager install it, and with --initrd append "
+            "(the default with --image) none of its programs runs",
+            "--kernel-from FILE puts it in without them; or --initrd rebuild, if you trust it",
+        )
+
+
+def _initrd(args: argparse.Namespace) -> str:
+    return str(args.initrd) or ("append" if args.image else "rebuild")
 
 
 def _check_xe(args: argparse.Namespace) -> None:
@@ -220,10 +240,7 @@ def _check_image(args: argparse.Namespace) -> None:
     if args.to_xenstore:
         raise UsageError("--to-xenstore is for a guest that runs, --image for one that does not")
     if args.attach == "guestfs" and args.initrd == "rebuild":
-        raise UsageError(
-            "--initrd rebuild runs the guest's programs, which --attach guestfs never does",
-            "leave --initrd out: the drivers are appended",
-        )
+        raise guestfs_runs_nothing()
     if args.backup_to and (args.verb != "prepare" or args.dry_run):
         raise UsageError("--backup-to goes with `prepare`, without --dry-run")
     for path in args.image:
@@ -259,7 +276,7 @@ def options(args: argparse.Namespace) -> Options:
         kernel_packages=tuple(os.path.abspath(path) for path in args.kernel_package),
         kernel_from=place if place in ("", "host") else os.path.abspath(place),
         # Of an image no code is run unless it is asked for.
-        initrd=args.initrd or ("append" if args.image else "rebuild"),
+        initrd=_initrd(args),
         type=args.type,
         form=args.format,
         xen=release(args.xen) if args.xen else None,

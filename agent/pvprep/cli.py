@@ -108,7 +108,10 @@ def _run(args: argparse.Namespace) -> Exit:
             if args.verb in ("rollback", "recover", "status", "record-boot"):
                 from . import history
 
-                return history.run(args.verb, guest, args.verify, args.dry_run, args.json)
+                trusted = args.initrd == "rebuild"
+                return history.run(
+                    args.verb, guest, args.verify, args.dry_run, args.json, trusted
+                )
             plan, screen = _convert(args, guest)
             prepared = args.verb == "prepare" and plan.ready
             if way_back and plan.errors:
@@ -163,9 +166,13 @@ def _guest(args: argparse.Namespace, way_back: Optional[Prepared]) -> Iterator[G
     from . import images
     from .report import Screen
 
+    disks = tuple(target.path for target in way_back.disks)
+    how = images.way(disks, args.attach or "auto")
+    if how == "guestfs" and args.initrd == "rebuild":
+        raise arguments.guestfs_runs_nothing()
     request = images.Request(
-        tuple(target.path for target in way_back.disks),
-        args.attach or "auto",
+        disks,
+        how,
         read_only=args.verb in arguments.READ_ONLY or args.dry_run,
         key_file=args.key_file,
     )

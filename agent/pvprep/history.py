@@ -18,8 +18,10 @@ from .survey import system
 from .workers import GuestWorkers
 
 
-def run(verb: str, guest: Guest, verify: bool, dry_run: bool, as_json: bool) -> Exit:
-    """Carry out one of these verbs."""
+def run(
+    verb: str, guest: Guest, verify: bool, dry_run: bool, as_json: bool, trusted: bool
+) -> Exit:
+    """Carry out one of these verbs. trusted: programs of a guest on an image may run."""
     if verb == "record-boot":
         entry = boots.record(guest)
         if as_json:
@@ -32,7 +34,15 @@ def run(verb: str, guest: Guest, verify: bool, dry_run: bool, as_json: bool) -> 
     if dry_run:
         return _rehearse(journal, screen, as_json)
     screen.start_log(verb)
-    namespace.enter(guest)
+    if _installed(journal):
+        if guest.layout and not trusted:
+            raise PvprepError(
+                "packages were installed in this guest: it takes its own package manager to undo "
+                "that, and none of its programs runs unless you say so",
+                "if you trust it: --initrd rebuild, and not --attach guestfs",
+                Exit.NOT_READY,
+            )
+        namespace.enter(guest)
     workers = GuestWorkers(guest, screen.line, screen.progress, lambda _change, _output: None)
     try:
         outcome = journal.rollback(workers) if verb == "rollback" else journal.recover(workers)
@@ -50,6 +60,16 @@ def run(verb: str, guest: Guest, verify: bool, dry_run: bool, as_json: bool) -> 
         print(dumps(_outcome(outcome, checks)))
     wrong = outcome.problems or any(check.problem for check in checks)
     return Exit.NOT_READY if wrong else Exit.DONE
+
+
+def _installed(journal: Journal) -> bool:
+    """Whether packages came with anything that can still be undone."""
+    return any(
+        entry.kind == "InstallPackages"
+        for one in journal.transactions()
+        if one.state is not State.ROLLED_BACK
+        for entry in one.entries
+    )
 
 
 def _sweep(guest: Guest, journal: Journal) -> None:

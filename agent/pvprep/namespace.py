@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,6 +20,9 @@ from .guest import Guest
 _CLONE_NEWNS = 0x00020000
 MS_RDONLY, MS_NOSUID, MS_NODEV = 0x1, 0x2, 0x4
 _MS_NOEXEC, _MS_BIND, MS_REC, _MS_PRIVATE, MS_SLAVE = 0x8, 0x1000, 0x4000, 0x40000, 0x80000
+
+# A directory of a tree that is in memory meanwhile, for files of ours: old guests have no /run.
+MEMORY = "/dev"
 
 # By these do maintainer scripts start services. invoke-rc.d covers deb-systemd-invoke's half too:
 # without /run/systemd/system nobody calls systemctl. initctl must not reach an Upstart outside: it
@@ -48,7 +50,8 @@ _KEYRINGS = ("/usr/share/keyrings", "/etc/apt/keyrings")
 
 
 def enter(guest: Guest) -> None:
-    """Give this process a mount namespace with /proc, /sys, /dev and /run inside the tree.
+    """Give this process a mount namespace with /proc, /sys, /dev and /run (where there is one)
+    inside the tree.
 
     Of this machine they show what every program needs, and little more: no disk in /dev, nothing in
     /run; /sys is read-only, without firmware and network cards. What boot loaders' and builders'
@@ -58,7 +61,7 @@ def enter(guest: Guest) -> None:
     """
     if guest.running:
         return
-    directories = ("/proc", "/sys", "/dev", "/run")
+    directories = ["/proc", "/sys", "/dev", *(["/run"] if guest.lstat("/run") else [])]
     for name in directories:
         _place(guest, name)
     new_namespace()
@@ -74,7 +77,8 @@ def enter(guest: Guest) -> None:
         mount("tmpfs", firmware, "tmpfs", safe | MS_RDONLY, "mode=555")
     mount("tmpfs", places["/dev"], "tmpfs", MS_NOSUID, "mode=755")
     _devices(guest)
-    mount("tmpfs", places["/run"], "tmpfs", safe, "mode=755")
+    if "/run" in places:
+        mount("tmpfs", places["/run"], "tmpfs", safe, "mode=755")
     _stand_in(guest)
     for directory in _KEYRINGS:
         if guest.is_dir(directory) and os.path.isdir(directory):
@@ -100,6 +104,8 @@ def for_packages(guest: Guest, fetches: bool) -> None:
     if guest.is_file(resolver):
         mount(os.path.realpath(_RESOLVER), guest.host(resolver), "", _MS_BIND)
     elif resolver.startswith("/run/"):
+        import shutil
+
         guest.make_directory(os.path.dirname(resolver))
         shutil.copyfile(_RESOLVER, guest.host(resolver))
 
@@ -162,7 +168,7 @@ def _devices(guest: Guest) -> None:
 
 def _stand_in(guest: Guest) -> None:
     """Cover programs that make no sense in a tree; an absent one needs no cover."""
-    nothing = _script(guest.host("/run/pvprep-nothing"), _NOTHING)
+    nothing = _script(guest.host(f"{MEMORY}/pvprep-nothing"), _NOTHING)
     for path in _STARTERS:
         _cover(guest, path, nothing)
     if guest.is_file(_GRUB_MKCONFIG):  # GRUB legacy's update-grub looks for no disk

@@ -33,6 +33,7 @@ def _cat(disk: Path, path: str) -> str:
 
 
 @pytest.mark.guest
+@pytest.mark.long
 def test_cloud_init_prepares_the_guest_leaves_the_config_and_powers_off(
     space: Path, tmp_path: Path
 ) -> None:

@@ -90,6 +90,8 @@ def run(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
         (["--image", "/dev/null", "--attach", "guestfs", "--initrd", "rebuild"], "runs the g"),
         (["--image", "/dev/null", "--to-xenstore"], "--to-xenstore is for a guest that runs"),
         (["--kernel-from", "host", "--kernel-package", "/etc/passwd"], "two sources of one kernel"),
+        (["--kernel-package", "/etc/passwd", "--initrd", "append"], "none of its programs runs"),
+        (["--kernel-package", "/etc/passwd", "--image", "/dev/null"], "none of its programs runs"),
         (["--kernel-from", "/none"], "--kernel-from /none: no such directory or package"),
         (["recover", "--dry-run"], "--dry-run does not go with `recover`"),
         (["--emit-config="], "--emit-config= wants a file"),
@@ -164,14 +166,14 @@ def test_the_options_are_what_was_asked_for(
         capfd, "--device-names", "xvd", "--kernel-package", str(package), "--type", "pvh",
         "--bootloader", "pvgrub", "--name", "a", "--bridge", "b", "--memory", "1", "--maxmem", "2",
         "--vcpus", "3", "--disk-backend", "/dev/vg/a=b", "--disk-backend", "sdb=/dev/vg/b",
-        "--mac", MAC.upper(), "--format", "libvirt", "--xen", "4.17.3", "--initrd", "append",
+        "--mac", MAC.upper(), "--format", "libvirt", "--xen", "4.17.3", "--initrd", "rebuild",
     )  # fmt: skip
     options = looked["options"]
     assert vars(options) == {
         "device_names": "xvd", "kernel_packages": (str(package),), "type": "pvh",
         "bootloader": "pvgrub", "name": "a", "bridge": "b", "memory_mib": 1, "maxmem_mib": 2,
         "vcpus": 3, "disk_backends": {"xvda": "/dev/vg/a=b", "sdb": "/dev/vg/b"}, "macs": (MAC,),
-        "form": "libvirt", "xen": (4, 17), "kernel_from": "", "initrd": "append",
+        "form": "libvirt", "xen": (4, 17), "kernel_from": "", "initrd": "rebuild",
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 from tests.unit.test_boots import BOOT
 from tests.unit.trees import Builder
 
-from pvprep import boots, history
-from pvprep.changes import WriteFile
+from pvprep import boots, converge, history
+from pvprep.changes import InstallPackages, WriteFile
 from pvprep.errors import Exit, PvprepError
+from pvprep.facts import Layout
 from pvprep.guest import Guest
 from pvprep.journal import Journal
 
@@ -40,7 +42,8 @@ def change(guest: Guest, commit: bool = True) -> None:
 
 
 def run(guest: Guest, verb: str, *flags: str) -> Exit:
-    return history.run(verb, guest, "verify" in flags, "dry-run" in flags, "json" in flags)
+    verify, dry_run, as_json = ("verify" in flags, "dry-run" in flags, "json" in flags)
+    return history.run(verb, guest, verify, dry_run, as_json, "trusted" in flags)
 
 
 def read(capfd: pytest.CaptureFixture[str]) -> Any:
@@ -100,6 +103,54 @@ def test_nothing_to_do(guest: Guest, capfd: pytest.CaptureFixture[str], verb: st
     found = read(capfd)
     assert found["transactions"] == []
     assert found["message"].startswith("nothing to r")
+
+
+def test_a_pvprep_that_runs_is_told_from_one_that_was_killed(
+    guest: Guest, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Another process is in the middle of a conversion."""
+    reader, writer = os.pipe()
+    asked, done = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        transaction = Journal(guest).begin({"verb": "prepare"})
+        transaction.apply(WriteFile("x", "/etc/fstab", NEW, OLD), Builder(Path(guest.root)))
+        os.write(writer, b"1")
+        os.read(asked, 1)
+        os._exit(0)
+    assert os.read(reader, 1)
+    assert run(guest, "status") is Exit.DONE
+    assert f": pid {pid} is at it\n" in capfd.readouterr().out
+    run(guest, "status", "json")
+    assert read(capfd)["running"] == str(pid)
+    for verb, flag in (("rollback", ""), ("rollback", "dry-run"), ("recover", "")):
+        with pytest.raises(PvprepError, match=rf"is running \(pid {pid}\)") as caught:
+            run(guest, verb, flag)
+        assert caught.value.status is Exit.NOT_READY
+    with pytest.raises(PvprepError, match="another pvprep is running"):
+        converge.refuse_pending(Journal(guest))
+    assert content(guest) == NEW
+    os.write(done, b"1")
+    os.waitpid(pid, 0)
+    assert run(guest, "status") is Exit.HALF_WAY
+    assert run(guest, "recover") is Exit.DONE
+    assert content(guest) == OLD
+    for descriptor in (reader, writer, asked, done):
+        os.close(descriptor)
+
+
+def test_no_program_of_a_guest_on_an_image_undoes_an_installation(guest: Guest) -> None:
+    Path(guest.root, "boot").mkdir()
+    builder = Builder(Path(guest.root))
+    transaction = Journal(guest).begin({"verb": "prepare"})
+    transaction.apply(InstallPackages("kernel", ("linux",)), builder)
+    transaction.commit()
+    guest.layout = Layout((), ())
+    for verb in ("rollback", "recover"):
+        with pytest.raises(PvprepError, match="its own package manager") as caught:
+            run(guest, verb)
+        assert caught.value.status is Exit.NOT_READY
+    assert run(guest, "rollback", "trusted") is Exit.DONE
 
 
 def test_nothing_to_rehearse(guest: Guest, capfd: pytest.CaptureFixture[str]) -> None:

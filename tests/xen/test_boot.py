@@ -30,7 +30,7 @@ def prepared() -> Iterator[Built]:
         yield cases.build(MBR, Path(directory))
 
 
-@pytest.mark.xen
+@pytest.mark.xen_all  # test_whole_way.py has one for every run
 def test_prepared_guest_boots_as_pv(prepared: Built, tmp_path: Path) -> None:
     result = lab.boot(prepared.disk, prepared.config, tmp_path)
     assert_up(result, MBR)

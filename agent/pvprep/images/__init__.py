@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ from .request import HOW, Request
 # As QEMU calls a format, and as Xen does (xl-disk-configuration(5)).
 _OF_XEN = {"raw": "raw", "qcow2": "qcow2", "vpc": "vhd"}
 
-__all__ = ("HOW", "Request", "attached", "detach")
+__all__ = ("HOW", "Request", "attached", "detach", "way")
 
 
 @contextmanager
@@ -39,8 +39,8 @@ def attached(request: Request, say: Callable[[str], None]) -> Iterator[Guest]:
         )
     if not request.disks:
         raise UsageError("no disk was given")
-    way = "by_guestfs" if _how(request) == "guestfs" else "by_kernel"
-    attach = importlib.import_module(f"{__name__}.{way}").attached
+    module = "by_guestfs" if way(request.disks, request.how) == "guestfs" else "by_kernel"
+    attach = importlib.import_module(f"{__name__}.{module}").attached
     with attach(request, say) as guest, closing(guest):  # what it holds keeps a tree mounted
         if guest.layout:
             disks = map(_sourced, guest.layout.disks, request.disks)
@@ -59,9 +59,17 @@ def _sourced(disk: Disk, path: str) -> Disk:
     return replace(disk, image=path, format=form) if form else disk
 
 
-def _how(request: Request) -> str:
+def way(disks: Sequence[str], how: str) -> str:
     """What `auto` is: libguestfs for images of others, where it is installed."""
-    if request.how != "auto":
-        return request.how
-    foreign = any(os.path.isfile(disk) and not formats.own(disk) for disk in request.disks)
+    if how != "auto":
+        return how
+    foreign = any(os.path.isfile(disk) and _foreign(disk) for disk in disks)
     return "guestfs" if foreign and importlib.util.find_spec("guestfs") else "loop"
+
+
+def _foreign(disk: str) -> bool:
+    """Whether somebody else wrote any of it: an overlay of ours may rest on a file of theirs."""
+    if not formats.own(disk):
+        return True
+    form = formats.of(disk)
+    return form != "raw" and not all(map(formats.own, formats.check(disk, form)))

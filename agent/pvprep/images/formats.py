@@ -2,8 +2,8 @@
 
 What the operator says, by the file's suffix, is what it is: the content is the guest's, and a guest
 can write a qcow2 header onto its raw disk whose backing file is any file of the host. Content that
-contradicts the suffix is refused. An image that names other files is only opened if these, and
-itself, are the operator's own. Sources: qemu-img(1), qemu-storage-daemon(1), QEMU's
+contradicts the suffix is refused. An image that names other files is only opened if it is the
+operator's own. Sources: qemu-img(1), qemu-storage-daemon(1), QEMU's
 docs/interop/qcow2.txt, CVE-2014-0143 and its like, CVE-2024-4467.
 """
 
@@ -59,32 +59,37 @@ def own(path: str) -> bool:
 
 
 def check(path: str, form: str) -> list[str]:
-    """The other files that an image rests on. PvprepError where they must not be opened."""
-    if form == "qcow2" and not own(path):
-        _alone(path)
-    elif form == "vmdk" and not own(path):
-        raise refusal(
-            f"{path} may name other files, and neither root nor you wrote it", "--attach guestfs"
-        )
-    command = ["qemu-img", "info", "--backing-chain", "--output=json", "-f", form, path]
-    said = must(command, f"{path} cannot be read as {form}", "see `qemu-img check`")
-    # One image gives an object, several a list.
-    chain = json.loads(said[min(at for at in (said.find("["), said.find("{")) if at >= 0) :])
-    layers = chain if isinstance(chain, list) else [chain]
-    others = [str(one["filename"]) for one in layers[1:]]
-    for layer in layers[:-1]:
-        if not layer.get("backing-filename-format"):
+    """The other files that an image rests on. PvprepError where they must not be opened.
+
+    What a file of the operator's own names is opened; one of somebody else's may name nothing.
+    """
+    others: list[str] = []
+    while True:
+        if form == "qcow2" and not own(path):
+            _alone(path)
+        elif form == "vmdk" and not own(path):
             raise refusal(
-                f"{layer['filename']} does not say of what format the file is that it rests on",
+                f"{path} may name other files, and neither root nor you wrote it",
+                "make it whole first, where nothing else lies: qemu-img convert -O qcow2",
+            )
+        command = ["qemu-img", "info", "-U", "--output=json", "-f", form, path]
+        said = document(must(command, f"{path} cannot be read as {form}", "see `qemu-img check`"))
+        below = str(said.get("full-backing-filename") or said.get("backing-filename") or "")
+        if not below:
+            return others
+        form = str(said.get("backing-filename-format", ""))
+        if not form:
+            raise refusal(
+                f"{path} does not say of what format the file is that it rests on",
                 "say it: qemu-img rebase -u -b BACKING -F FORMAT IMAGE",
             )
-    for one in others:
-        if not os.path.isfile(one) or not own(one):
+        if not os.path.isfile(below) or below in others:
             raise refusal(
-                f"{path} rests on {one}, which is not a file of root's or your own",
-                "make it whole first: qemu-img convert -O qcow2",
+                f"{path} rests on {below}, which is not a file of its own",
+                "bring it, or make the image whole: qemu-img convert -O qcow2",
             )
-    return others
+        others.append(below)
+        path = below
 
 
 def _alone(path: str) -> None:

@@ -11,13 +11,14 @@ by the file's name alone; earlier ones kept a sum of it.
 from __future__ import annotations
 
 from ..guest import Guest
+from ..namespace import MEMORY
 
 _PROGRAM = "/usr/sbin/mkinitramfs"
 POST_UPDATE = "/etc/initramfs/post-update.d"
-_COPY = "/run/pvprep-initramfs-tools"
+_COPY = f"{MEMORY}/pvprep-initramfs-tools"
 
 # A tree's hardware cannot be seen: with MODULES=dep the initrd would suit the host's. So a copy of
-# the configuration that says otherwise is used, in the /run that only pvprep's own namespace has.
+# the configuration that says otherwise is used, in the memory of pvprep's own namespace.
 _FOR_ANY = f"""
 rm -rf {_COPY}
 cp -a /etc/initramfs-tools {_COPY}

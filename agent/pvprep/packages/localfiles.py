@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from ..errors import PvprepError
 from ..guest import Guest
+from ..namespace import MEMORY
 
-_PLACE = "/run/pvprep-packages"  # a tree's own /run is covered while pvprep works on it
+_PLACE = f"{MEMORY}/pvprep-packages"
 
 
 def inside(guest: Guest, files: Sequence[str]) -> list[str]:

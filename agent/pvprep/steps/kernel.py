@@ -109,13 +109,26 @@ def plan(context: Context, draft: Draft) -> None:
         return
     facts = context.facts
     names = kernel_candidates(facts.distro, facts.machine.userland, _repositories(facts))
-    if names and not draft.errors:
+    if names and options.initrd == "append":
+        _only_from_outside(names, draft)
+    elif names and not draft.errors:
         if facts.distro.family == "debian":
             _architectures(facts.machine.userland, names, draft)
         why = (f"install {' or '.join(names)}",)
         draft.install(InstallPackages(NAME, one_of=names, touches=_touches(context), why=why))
     elif not names:
         _none(facts, draft)
+
+
+def _only_from_outside(names: Sequence[str], draft: Draft) -> None:
+    draft.say(
+        "kernel.not-installed",
+        Level.ERROR,
+        "no installed kernel can boot PV, and with --initrd append none of the guest's programs "
+        f"runs: {' or '.join(names)} cannot be installed",
+        remedy="--kernel-from DIR|RPM|DEB puts one in from outside; or --initrd rebuild, which has "
+        "the guest's package manager install it (of an image, with --attach loop)",
+    )
 
 
 def _none(facts: Facts, draft: Draft) -> None:
@@ -262,6 +275,10 @@ STEP = Step(
             "The tools in dom0 unpack the kernel before they start the domain, and those of old "
             "releases do not know the younger compressions. It is an error where --xen names the "
             "release, and a warning where the guest only runs on it now."
+        ),
+        "kernel.not-installed": (
+            "A kernel has to come, and by --initrd append (the default with --image) nothing that "
+            "the guest brought is run, its package manager included."
         ),
         "kernel.none": (
             "No kernel is there or known that can boot PV. --kernel-package gives one. RHEL 8, 9 "

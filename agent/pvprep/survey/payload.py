@@ -8,11 +8,9 @@ zstd, lz4 and lzop. Nothing is kept but the piece in hand. Meant to run in a pro
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import threading
 
-from ..guest import ENVIRONMENT
 from .frames import FrameError, end_of_lz4, end_of_lzop, end_of_zstd
 from .streams import Part, PayloadError, Pieces, PlainStream, Stream
 
@@ -158,6 +156,10 @@ def _by_tool(part: Part, compression: str) -> Pieces:
 
 def _start(program: str, complaints: int) -> tuple[int, int, int]:
     """Start it; its process id, where its input goes and where its output comes from."""
+    import shutil
+
+    from ..guest import ENVIRONMENT
+
     place = shutil.which(program, path=ENVIRONMENT["PATH"])
     if not place:
         raise PayloadError(f"needs the program {program} (package {program})")

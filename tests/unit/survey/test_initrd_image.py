@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvprep.facts import InitrdProof
+from pvprep.guest import ENVIRONMENT
 from pvprep.survey import initrd_image
 from pvprep.survey.initrd_image import prove_initrd
 
@@ -250,7 +251,7 @@ def test_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_missing_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = compress(MAIN, "zstd")
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(ENVIRONMENT, "PATH", str(tmp_path))
     assert "needs the program zstd (package zstd)" in prove(tmp_path, image).problem
 
 

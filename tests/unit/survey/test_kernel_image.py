@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvprep.facts import KernelProof
+from pvprep.guest import ENVIRONMENT
 from pvprep.survey.kernel_image import prove_kernel
 
 from .synthetic import COMPRESSIONS, LINUX_PV, LINUX_PVH, bzimage, compress, elf, notes
@@ -158,7 +159,7 @@ def test_payload_of_unknown_compression(tmp_path: Path) -> None:
 
 def test_missing_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = bzimage(elf(BOTH), "lz4")
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(ENVIRONMENT, "PATH", str(tmp_path))
     proof = prove(tmp_path, image)
     assert proof.problem == "needs the program lz4 (package lz4)"
     assert (proof.compression, proof.version[:5]) == ("lz4", "6.1.0")

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pvprep.guest import ENVIRONMENT
 from pvprep.survey import payload
 from pvprep.survey.payload import open_stream, sniff
 from pvprep.survey.streams import Part, PayloadError, open_file
@@ -86,7 +87,7 @@ def test_stopped_early(tmp_path: Path, compression: str) -> None:
 @pytest.mark.parametrize("compression", ["zstd", "lz4", "lzo"])
 def test_missing_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: str) -> None:
     part = part_of(tmp_path / "image", compress(b"content", compression))
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(ENVIRONMENT, "PATH", str(tmp_path))
     with pytest.raises(PayloadError, match=r"needs the program (\w+) \(package \1\)"):
         unpack(part, compression)
 
