@@ -31,9 +31,6 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     root, share = place / "root", place / "share"
     roots.unpack(roots.build_profile(_HOST), root)
     job.install(root)
-    menu = root / "boot/grub/grub.cfg"
-    # The initrd waits half a minute for its disk, which a busy machine may not find by then.
-    menu.write_text(menu.read_text().replace(" ro ", " ro rootdelay=900 "))
     images.mbr(root, place / "disk.img")
     roots.remove(root)
     inside = Path(attach_inside.__file__)

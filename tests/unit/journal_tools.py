@@ -229,13 +229,13 @@ def killed(at: int, work: Callable[[], object]) -> bool:
 
 
 @contextmanager
-def mounted(base: Path, size: int) -> Iterator[Path]:
+def mounted(base: Path, size: int, *options: str) -> Iterator[Path]:
     """An ext4 file system of so many MiB, mounted; as small as it is, it can be filled."""
     image, place = base / "image", base / "mounted"
     place.mkdir()
     with open(image, "wb") as file:
         file.truncate(size << 20)
-    command = ["mkfs.ext4", "-q", "-F", "-b", "1024", "-m", "0", "-O", "^has_journal"]
+    command = ["mkfs.ext4", "-q", "-F", "-b", "1024", "-m", "0", "-O", "^has_journal", *options]
     path = {**os.environ, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     subprocess.run([*command, str(image)], check=True, env=path)
     subprocess.run(["mount", "-o", "loop", str(image), str(place)], check=True, env=path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from contextlib import closing
@@ -11,7 +12,7 @@ import pytest
 from tests.unit.journal.world import FSTAB, World
 from tests.unit.journal_tools import changed, mounted, snapshot
 
-from pvprep.changes import BuildInitrd, MakeLink, WriteFile
+from pvprep.changes import BuildInitrd, Change, MakeLink, Remove, WriteFile
 from pvprep.errors import Exit, PvprepError
 
 
@@ -60,6 +61,58 @@ def test_no_room(tmp_path: Path, grab: bool) -> None:
             assert changed(before, snapshot(world.root)) == {}
             (base / "more").unlink(missing_ok=True)
             (base / "filler").unlink()
+            for one in world.journal.transactions():
+                shutil.rmtree(os.path.realpath(one.store))
+        assert seen == {"begin", "apply", "commit"}
+
+
+def _take_inodes(directory: Path, leave: int = 0) -> None:
+    """Take all inodes but so many."""
+    directory.mkdir(exist_ok=True)
+    count = len(os.listdir(directory))
+    try:
+        while True:
+            count += 1
+            (directory / str(count)).touch()
+    except OSError as error:
+        assert error.errno == errno.ENOSPC
+    for name in os.listdir(directory)[:leave]:
+        (directory / name).unlink()
+
+
+@pytest.mark.parametrize("grab", [False, True], ids=["", "others take what becomes free"])
+def test_no_inode(tmp_path: Path, grab: bool) -> None:
+    """An undo needs one for the file that takes another's place: that of the reserve."""
+    new, removed = WriteFile("s", "/etc/new/b", b"b", None), Remove("s", "/etc/conf.d/a")
+    changes: list[Change] = [FSTAB, new, removed, BuildInitrd("s", "1", "/boot/initrd-1", "fake")]
+    with mounted(tmp_path, 4, "-N", "256") as base, closing(World(base)) as world:
+        seen = set()
+        for leave in range(24):
+            before = snapshot(world.root)
+            _take_inodes(base / "taken", leave)
+            try:
+                transaction = world.journal.begin({})
+            except PvprepError as error:
+                assert (error.status, "df -i" in error.hint) == (Exit.NOT_READY, True)
+                seen.add("begin")
+            else:
+                try:
+                    for change in changes:
+                        transaction.apply(change, world.workers)
+                    transaction.commit()
+                    seen.add("commit")
+                except PvprepError as error:
+                    assert "df -i" in error.hint
+                    seen.add("apply")
+                    if grab:
+                        _take_inodes(base / "taken")
+                    assert transaction.undo(world.workers) == []
+                else:
+                    if grab:
+                        _take_inodes(base / "taken")
+                    assert world.rollback().problems == ()
+            shutil.rmtree(base / "taken")
+            assert changed(before, snapshot(world.root)) == {}
             for one in world.journal.transactions():
                 shutil.rmtree(os.path.realpath(one.store))
         assert seen == {"begin", "apply", "commit"}
