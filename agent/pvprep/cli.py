@@ -167,7 +167,7 @@ def _guest(args: argparse.Namespace, way_back: Optional[Prepared]) -> Iterator[G
     from .report import Screen
 
     disks = tuple(target.path for target in way_back.disks)
-    how = images.way(disks, args.attach or "auto")
+    how = images.way(disks, args.attach or "auto", Screen().say)
     if how == "guestfs" and args.initrd == "rebuild":
         raise arguments.guestfs_runs_nothing()
     request = images.Request(

@@ -22,7 +22,7 @@ from pvprep import plan, survey
 from pvprep.errors import Exit, PvprepError
 from pvprep.facts import Facts, Mount
 from pvprep.guest import Guest
-from pvprep.images import Request, attached, detach, inuse
+from pvprep.images import Request, attached, detach, inuse, way
 
 pytestmark = pytest.mark.roots
 
@@ -499,3 +499,25 @@ def test_what_is_no_disk(tmp_path: Path, change: Callable[[Path], object], messa
     image = disks.mbr(tmp_path)
     change(image)
     assert message in refused(image).message
+
+
+def test_an_image_of_others_goes_to_libguestfs_or_that_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = disks.mbr(tmp_path)
+    overlay = tmp_path / "over.qcow2"
+    make = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", image, overlay]
+    disks.run(make)
+    there: list[object] = [None]
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: there[0])
+    said: list[str] = []
+    for disk in (str(image), str(overlay)):
+        os.chown(image, 0, 0)
+        assert (way([disk], "auto", said.append), said) == ("loop", [])
+        os.chown(image, 65534, 65534)
+        there[0] = None
+        assert way([disk], "auto", said.append) == "loop"
+        assert said.pop().startswith(f"{disk} was written by somebody else")
+        there[0] = object()
+        assert (way([disk], "auto", said.append), said) == ("guestfs", [])
+        assert way([disk], "loop", said.append) == "loop"

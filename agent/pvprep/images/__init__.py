@@ -39,7 +39,7 @@ def attached(request: Request, say: Callable[[str], None]) -> Iterator[Guest]:
         )
     if not request.disks:
         raise UsageError("no disk was given")
-    module = "by_guestfs" if way(request.disks, request.how) == "guestfs" else "by_kernel"
+    module = "by_guestfs" if way(request.disks, request.how, say) == "guestfs" else "by_kernel"
     attach = importlib.import_module(f"{__name__}.{module}").attached
     with attach(request, say) as guest, closing(guest):  # what it holds keeps a tree mounted
         if guest.layout:
@@ -59,12 +59,18 @@ def _sourced(disk: Disk, path: str) -> Disk:
     return replace(disk, image=path, format=form) if form else disk
 
 
-def way(disks: Sequence[str], how: str) -> str:
+def way(disks: Sequence[str], how: str, say: Callable[[str], None]) -> str:
     """What `auto` is: libguestfs for images of others, where it is installed."""
     if how != "auto":
         return how
-    foreign = any(os.path.isfile(disk) and _foreign(disk) for disk in disks)
-    return "guestfs" if foreign and importlib.util.find_spec("guestfs") else "loop"
+    foreign = next((disk for disk in disks if os.path.isfile(disk) and _foreign(disk)), "")
+    if foreign and not importlib.util.find_spec("guestfs"):
+        say(
+            f"{foreign} was written by somebody else, and this machine's kernel mounts it: "
+            "with python3-guestfs installed, libguestfs' own would"
+        )
+        return "loop"
+    return "guestfs" if foreign else "loop"
 
 
 def _foreign(disk: str) -> bool:
