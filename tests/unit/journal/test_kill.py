@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 from tests.unit.journal_tools import FakeWorkers, age, calls, changed, killed, snapshot
@@ -26,6 +26,7 @@ from pvprep.changes import (
     WriteFile,
 )
 from pvprep.errors import PvprepError
+from pvprep.facts import Layout
 from pvprep.guest import Guest
 from pvprep.journal import Journal
 from pvprep.manifest import State
@@ -58,8 +59,9 @@ SECOND: list[Change] = [
 class World:
     """A guest to be built anew as often as one likes."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, layout: Optional[Layout]) -> None:
         self.base = base
+        self.layout = layout
         self.count = 0
 
     def build(self) -> World:
@@ -90,7 +92,7 @@ class World:
         (root / "etc/fstab").chmod(0o640)
         os.setxattr(root / "etc/70-net.rules", "trusted.note", b"\0kept")
         age(root)
-        self.guest = Guest(str(root))
+        self.guest = Guest(str(root), self.layout)
         self.database = self.base / f"{self.count}.packages"
         self.database.write_text('{"libc": "1"}')
         self.start = snapshot(root)
@@ -135,10 +137,16 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
     """In memory, as it is built a thousand times."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as base:
-        yield World(Path(base))
+        yield World(Path(base), getattr(request, "param", None))
+
+
+# Of a tree, and of a guest that has all names of its files (hard links are rewritten in place).
+of_both = pytest.mark.parametrize(
+    "world", [None, Layout((), ())], indirect=True, ids=["tree", "whole guest"]
+)
 
 
 def each_kill(prepare: Callable[[], object], work: Callable[[], object], step: int = 1) -> Any:
@@ -176,6 +184,7 @@ def ends(world: World) -> list[Any]:
     return found
 
 
+@of_both
 def test_killed_in_the_first_transaction(world: World, ends: list[Any]) -> None:
     for _ in each_kill(world.build, lambda: world.run(FIRST)):
         finish(world, ends[0], ends[1])
@@ -199,6 +208,7 @@ def test_killed_while_recovering_again_and_again(world: World, changes: list[Cha
         world.is_at_the_start()
 
 
+@of_both
 def test_killed_while_recovering_at_every_call(world: World) -> None:
     def fail() -> None:
         with pytest.raises(PvprepError, match="absent"):
