@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.roots.trees import LOOKING, in_tree, layer
+from tests.guests import roots
+from tests.roots.trees import KERNEL, LOOKING, in_tree, layer
 
 from pvprep import initrds
 from pvprep.errors import PvprepError
@@ -170,6 +171,28 @@ def test_dracut_builds(tree_dracut: Path) -> None:
     conf.write_text('hostonly="yes"\nforce_drivers+=" xen-blkfront xen-netfront "\n')
     _build(tree_dracut, "dracut")
     assert _has_frontends(_holds(tree_dracut, "lsinitrd"))
+
+
+@pytest.mark.long
+def test_dracut_of_debian_13_takes_what_pvprep_configures(tmp_path: Path) -> None:
+    """Version 106, which is a program of its own size: options that it does not know would tell."""
+    root = tmp_path / "root"
+    include = ("dracut", "kmod", "zstd", KERNEL)
+    roots.unpack(roots.build_root("trixie", "amd64", include=include), root)
+    known = initrds.options(Guest(str(root)), "dracut")
+    assert {"force_drivers", "hostonly_mode", "hostonly_cmdline", "no-hostonly"} <= known
+    conf = root / "etc/dracut.conf.d/x.conf"
+    conf.write_text(
+        'force_drivers+=" xen-blkfront xen-netfront "\n'
+        'hostonly="yes"\nhostonly_mode="sloppy"\nhostonly_cmdline="no"\n'
+    )
+    said = _build(root, "dracut")
+    assert not [line for line in said if "unknown" in line.lower() or "unrecog" in line], said
+    proof = prove_initrd(str(root / _output(root)[1:]))
+    assert proof.problem == "" and proof.kind == "dracut"
+    assert {"xen_blkfront", "xen_netfront"} <= proof.modules
+    first = [name.replace("-", "_") for name in proof.preload[:2]]
+    assert first == ["xen_blkfront", "xen_netfront"]
 
 
 def test_dracut_ends_well_where_a_driver_is_missing(tree_dracut: Path) -> None:
