@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ TOPICS = {
     "failed": "EIO, ENOSPC, EROFS or Ctrl-C at such a call; all is put back",
     "cut": "power cut while a running guest is converted, on a disk that caches; fsck, `recover`",
     "booted": "the same; the guest boots from what is left, as HVM, and recovers itself",
+    "refused": "disks whose tables, headers or fstab lie; refused, or read in their own bounds",
     "hostile": "trees whose links, devices, FIFOs, bombs lead out, every verb; nothing is touched",
 }
 
@@ -34,7 +36,8 @@ def leave(topic: str, part: str, tried: int, lost: int) -> None:
     LEFT.mkdir(parents=True, exist_ok=True)
     assert topic in TOPICS
     figures = {"topic": topic, "tried": tried, "lost": lost}
-    (LEFT / f"{topic}-{part}.json").write_text(json.dumps(figures))
+    name = re.sub(r"[^A-Za-z0-9]+", "-", f"{topic} {part}")
+    (LEFT / f"{name}.json").write_text(json.dumps(figures))
 
 
 def take() -> int:
