@@ -20,7 +20,8 @@ class State:
     """phase: the step that is being taken (trial.py). pv, hvm: the two configs, as they were.
 
     timeout: seconds. logged: bytes of the console's log from before the PV domain. reason: why it
-    goes back; log: where the PV domain's console is kept.
+    goes back; log: where the PV domain's console is kept. begun: the volumes whose
+    restoring has begun.
     """
 
     name: str
@@ -34,6 +35,7 @@ class State:
     logged: int = 0
     reason: str = ""
     log: str = ""
+    begun: list[str] = field(default_factory=list)
 
 
 class Store:

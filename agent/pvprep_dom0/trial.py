@@ -15,6 +15,7 @@ from . import domains, snapshots, xenstore
 from .domains import Domain
 from .errors import Dom0Error, Exit
 from .run import Done, Host
+from .snapshots import Snapshot
 from .state import State, Store
 from .xenstore import BootReport
 
@@ -212,9 +213,7 @@ class Trial:
 
     def _keeping(self, state: State) -> str:
         for snapshot in state.snapshots:
-            done = snapshot.remove(self.host)
-            if done.status:
-                self.say(f"the snapshot {snapshot.words} is left: {_said(done)}")
+            self._remove(snapshot)
         self.say(f"{state.name} is kept as PV. Its config: {state.pv}; the old one: {state.hvm}")
         return "kept"
 
@@ -249,11 +248,28 @@ class Trial:
         for snapshot in state.snapshots:
             if not state.restore:
                 self.say(f"the snapshot {snapshot.words} is kept: --restore would have used it")
-                continue
-            done = snapshot.restore(self.host)
-            verdict = f"NOT RESTORED: {_said(done)}" if done.status else "restored"
-            self.say(f"{snapshot.volume} {verdict}")
+        if state.restore:
+            failed = [one.volume for one in state.snapshots if not self._restored(state, one)]
+            state.reason += f"; NOT RESTORED: {', '.join(failed)}" if failed else ""
         return "returning"
+
+    def _restored(self, state: State, snapshot: Snapshot) -> bool:
+        again = snapshot.volume in state.begun
+        if not again:
+            state.begun.append(snapshot.volume)
+            self._note(state)
+        done = snapshot.restore(self.host, again)
+        if done.status:
+            self.say(f"{snapshot.volume} NOT RESTORED: {_said(done)}")
+            return False
+        self.say(f"{snapshot.volume} restored")
+        self._remove(snapshot)
+        return True
+
+    def _remove(self, snapshot: Snapshot) -> None:
+        done = snapshot.remove(self.host)
+        if done.status:
+            self.say(f"the snapshot {snapshot.words} is left: {_said(done)}")
 
     def _returning(self, state: State) -> str:
         current = self._current()
@@ -264,7 +280,7 @@ class Trial:
             done = self._create(state.hvm, "hvm")
             if done.status and not self._current():
                 raise self._stuck(f"{state.name} does not start as HVM: {_said(done)}")
-        self.say(f"{state.name} is HVM, as before: {state.reason}")
+        self.say(f"{state.name} is HVM again: {state.reason}")
         return "returned"
 
     def _back(self, state: State, reason: str, phase: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -41,6 +41,9 @@ class PretendXen:
         self.kill_at = -1
         self.points = 0
         self.restored = 0
+        self.mute: Callable[[str], bool] = lambda column: False  # what lvs does not tell
+        self.open = 0  # so often the volume is still open
+        self.attributes = "-"
         self._asked = 0
         self._leaving = False
 
@@ -117,9 +120,17 @@ class PretendXen:
         return Done(0, json.dumps(self.report) + "\n")
 
     def _lvs(self, *words: str) -> Done:
-        if words[0] == "--noheadings":
+        column = words[2]
+        if self.mute(column):
+            return Done(5, said="Can't get lock for vg0.")
+        if column == "vg_name,lv_name,segtype":
             return Done(0, "  vg0/bifit-disk/linear\n")
-        return Done(0 if words[0] in self.volumes else 5)
+        if column == "lv_attr":
+            assert words[3] == "vg0/bifit-disk"
+            self.open -= 1
+            return Done(0, f"  {self.attributes[0]}wi-a{'o' if self.open >= 0 else '-'}----\n")
+        assert words[2:] == ("lv_name", "vg0")
+        return Done(0, "".join(f"  {name[4:]}\n" for name in sorted(self.volumes)))
 
     def _lvcreate(self, *words: str) -> Done:
         assert not self.domains
@@ -131,6 +142,7 @@ class PretendXen:
 
     def _lvconvert(self, _: str, volume: str) -> Done:
         assert not self.domains, "never under a domain that runs"
+        assert self.open <= 0, "LVM would put it off"
         self.volumes.remove(volume)
         self.restored += 1
         return Done(0)

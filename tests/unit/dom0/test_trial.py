@@ -127,6 +127,34 @@ def test_restore_gives_the_disk_back(bench: Callable[..., Bench]) -> None:
     assert (xen.restored, xen.volumes, xen.type) == (1, {"vg0/bifit-disk"}, "hvm")
 
 
+def test_what_was_not_restored_is_never_called_so(bench: Callable[..., Bench]) -> None:
+    """lvs fails once the PV domain is tried: the HVM domain runs again, on the disk as it is."""
+    xen = PretendXen()
+    xen.mute = lambda column: "starting bifit as PV" in trial.said
+    trial = bench(xen, restore=True)
+    assert trial.begin() is Exit.PUT_BACK
+    assert (xen.restored, xen.type) == (0, "hvm")
+    assert "vg0/bifit-disk NOT RESTORED: Can't get lock for vg0." in trial.told
+    assert " restored" not in trial.told
+    assert trial.said[-1].endswith("; NOT RESTORED: vg0/bifit-disk")
+
+
+def test_a_snapshot_that_somebody_removed_is_not_called_restored(
+    bench: Callable[..., Bench],
+) -> None:
+    xen = PretendXen()
+    made = xen._xl_create
+
+    def create(*words: str) -> Any:
+        xen.volumes.discard("vg0/bifit-disk-pvprep-1")
+        return made(*words)
+
+    xen._xl_create = create  # type: ignore[method-assign]
+    trial = bench(xen, restore=True)
+    assert trial.begin() is Exit.PUT_BACK
+    assert "vg0/bifit-disk NOT RESTORED: vg0/bifit-disk-pvprep-1 is gone" in trial.told
+
+
 @pytest.mark.parametrize(("fails", "kind"), [(1, "pv"), (2, "hvm"), (7, "hvm")])
 def test_what_cannot_be_started_at_once_is_tried_again(
     bench: Callable[..., Bench], fails: int, kind: str
