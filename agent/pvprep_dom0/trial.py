@@ -7,6 +7,7 @@ and kept, or the HVM domain has been started again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from typing import Optional
@@ -14,7 +15,7 @@ from typing import Optional
 from . import domains, snapshots, xenstore
 from .domains import Domain
 from .errors import Dom0Error, Exit
-from .run import Done, Host
+from .run import Done, Host, Recorder
 from .snapshots import Snapshot
 from .state import State, Store
 from .xenstore import BootReport
@@ -23,6 +24,7 @@ CONSOLES = "/var/log/xen/console"
 _POLL = 2.0  # seconds
 _GONE = 5  # polls: a domain that reboots is not there for a moment
 _LOG = 4 * 1024 * 1024  # bytes of a console's log that are kept
+_SILENT = 10  # seconds: a log of xenconsoled's that is there, and that nothing comes into
 _RUN = 600  # seconds for xl create, with pygrub in it, and for xl destroy
 # What a domain had (memory, disks) is free only a while after xl has ceased to list it.
 _DYING = 60  # seconds
@@ -49,6 +51,8 @@ class Trial:
         self.say = say
         self.stop = stop
         self.console = os.path.join(consoles, f"guest-{store.name}.log")
+        self._recorded = store.file("recorded")
+        self._recorder: Optional[Recorder] = None
         self._phases: dict[str, Callable[[State], str]] = {
             "stopping": self._stopping,
             "snapshotting": self._snapshotting,
@@ -96,10 +100,14 @@ class Trial:
 
     def go_on(self, state: State) -> Exit:
         """From the phase that it is in to one of the two ends."""
-        while state.phase in self._phases:
-            state.phase = self._phases[state.phase](state)
-            if state.phase in self._phases:
-                self._note(state)
+        try:
+            while state.phase in self._phases:
+                state.phase = self._phases[state.phase](state)
+                if state.phase in self._phases:
+                    self._note(state)
+        finally:
+            self._recorded_all()
+        self._forget()
         self.store.finish()
         return Exit.DONE if state.phase == "kept" else Exit.PUT_BACK
 
@@ -179,8 +187,8 @@ class Trial:
             return "stopping"
         if current:
             return "waiting"  # an xl that was started before a kill has done it
-        if os.path.exists(self.console):
-            state.logged = os.path.getsize(self.console)
+        self._forget()
+        state.logged = _size(self.console)
         self._note(state)
         self.say(f"starting {state.name} as PV")
         done = self._create(state.pv, "pv")
@@ -190,11 +198,14 @@ class Trial:
 
     def _waiting(self, state: State) -> str:
         self.say(f"waiting for {state.name} to say that it is up, {state.timeout:.0f} s at most")
-        end, missed = self.host.now() + state.timeout, 0
+        begun, missed = self.host.now(), 0
+        end = begun + state.timeout
         while not self.stop.asked:
             current = self._current()
             if current and current.type == "hvm":
                 return self._back(state, "somebody has started it as HVM", "returning")
+            if current:
+                self._record(state, current, self.host.now() - begun > _SILENT)
             missed = 0 if current else missed + 1
             report = xenstore.boot_report(self.host, current.domid or 0) if current else None
             if report and report.up:
@@ -218,21 +229,50 @@ class Trial:
         return "kept"
 
     def _saving(self, state: State) -> str:
+        self._recorded_all()
         state.log = self.store.file("console.log")
-        data = f"{state.reason}\n".encode("utf-8", "surrogateescape")
-        try:
-            with open(self.console, "rb") as file:
-                start = max(state.logged, os.path.getsize(self.console) - _LOG)
-                file.seek(start)
-                data += file.read()
-        except OSError:
-            self.say(f"no console log at {self.console}: xenconsoled --log=guest makes one")
+        console = self._said_on_console(state)
+        if not console:
+            self.say(f"nothing of its console, neither in {self.console} nor by `xl console`")
+        data = f"{state.reason}\n".encode("utf-8", "surrogateescape") + console
         try:
             self.store.write(state.log, data)
             self.say(f"why, and the console: {state.log}")
         except OSError as error:
             self.say(f"the console's log is not kept: {state.log}: {error.strerror}")
         return "destroying"
+
+    def _record(self, state: State, current: Domain, silent: bool) -> None:
+        """Have the console recorded where xenconsoled does not log it (--log=guest).
+
+        xenconsoled keeps what was printed before somebody reads; of two readers each gets a part.
+        """
+        if self._recorder and not self._recorder.over():
+            return
+        size = _size(self.console)
+        logs = size != state.logged or (os.path.exists(self.console) and not silent)
+        if logs or current.domid is None:
+            return
+        self._recorded_all()
+        words = ["xl", "console", str(current.domid)]
+        try:
+            self._recorder = self.host.record(words, self._recorded, 2 * _LOG)
+        except OSError as error:
+            self.say(f"its console is not recorded: {error.filename}: {error.strerror}")
+
+    def _recorded_all(self) -> None:
+        if self._recorder:
+            self._recorder.end()
+            self._recorder = None
+
+    def _said_on_console(self, state: State) -> bytes:
+        """The end of what the PV domain has printed, by xenconsoled's log or our own recording."""
+        logged = _tail(self.console, state.logged)
+        return logged or _tail(self._recorded, 0)
+
+    def _forget(self) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(self._recorded)
 
     def _destroying(self, state: State) -> str:
         current = self._current()
@@ -304,6 +344,25 @@ class Trial:
 def _lacks(report: BootReport) -> str:
     parts = {"root": report.root, "network": report.network, "login": report.login}
     return " and ".join(part for part, there in parts.items() if not there) or "its own consent"
+
+
+def _size(place: str) -> int:
+    try:
+        return os.path.getsize(place)
+    except OSError:
+        return 0
+
+
+def _tail(place: str, start: int) -> bytes:
+    """The end of a file, of what came after start bytes; b"" where there is none."""
+    try:
+        with open(place, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            known = start if start <= size else 0  # else it has been rotated
+            file.seek(max(known, size - _LOG))
+            return file.read()
+    except OSError:
+        return b""
 
 
 def _said(done: Done) -> str:

@@ -20,6 +20,20 @@ class Killed(BaseException):
     """What no program can catch: kill -9."""
 
 
+class PretendRecorder:
+    """Stands for a program that is recorded: it has printed all it will from the beginning."""
+
+    def __init__(self, xen: PretendXen) -> None:
+        self.xen = xen
+        self.ended = False
+
+    def over(self) -> bool:
+        return self.ended or not self.xen.domains
+
+    def end(self) -> None:
+        self.ended = True
+
+
 class PretendXen:
     """One domain, bifit, with one logical volume. report: what the PV guest says of its boot.
 
@@ -36,6 +50,8 @@ class PretendXen:
         self.creates = True
         self.dying = 1  # so often it is still there without its name
         self.fails = 0  # so often nothing can be started
+        self.prints = b""  # on the PV domain's console
+        self.recorders: list[PretendRecorder] = []
         self.calls: list[str] = []
         self.clock = 0.0
         self.kill_at = -1
@@ -63,6 +79,19 @@ class PretendXen:
 
     def wait(self, seconds: float) -> None:
         self.clock += seconds
+
+    def record(self, argv: Sequence[str], place: str, most: int) -> PretendRecorder:
+        self.point()
+        assert argv == ["xl", "console", "9"]
+        assert self.type == "pv"
+        assert all(one.ended for one in self.recorders), "two would share what is printed"
+        self.calls.append(" ".join(argv))
+        with open(place, "ab") as file:
+            file.write(self.prints)
+        recorder = PretendRecorder(self)
+        self.point()
+        self.recorders.append(recorder)
+        return recorder
 
     def run(self, argv: Sequence[str], timeout: float = 60) -> Done:
         self.point()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -12,7 +13,7 @@ import pytest
 from tests.unit.dom0.pretend_xen import UP, Killed, PretendXen, fresh
 
 from pvprep_dom0.errors import Dom0Error, Exit
-from pvprep_dom0.run import Done
+from pvprep_dom0.run import Dom0, Done, Recorder
 from pvprep_dom0.state import State, Store
 from pvprep_dom0.trial import Stop, Trial
 
@@ -119,6 +120,99 @@ def test_one_that_does_not_is_hvm_again(
     assert "before" not in log  # what the HVM domain had said
     assert xen.restored == 0
     assert "is kept: --restore would have used it" in trial.told
+
+
+def test_the_console_is_recorded_where_xenconsoled_keeps_none(
+    bench: Callable[..., Bench], tmp_path: Path
+) -> None:
+    """By a real terminal, of a stand-in for `xl console`."""
+    program = tmp_path / "xl"
+    program.write_text("#!/bin/sh\ntest -t 0 || exit\necho Kernel panic\nexec cat\n")
+    program.chmod(0o755)
+    recorded = tmp_path / "home/bifit.recorded"
+
+    class Terminal(PretendXen):
+        made: Optional[Recorder] = None
+
+        def record(self, argv: Sequence[str], place: str, most: int) -> Any:
+            self.made = Dom0().record([str(program), *argv[1:]], place, most)
+            return self.made
+
+        def wait(self, seconds: float) -> None:
+            super().wait(seconds)
+            end = time.monotonic() + 30
+            while self.made and time.monotonic() < end and not recorded.read_bytes():
+                time.sleep(0.01)
+
+    xen = Terminal()
+    recorded.parent.mkdir()
+    recorded.write_text("of a trial before\n")
+    trial = bench(xen, timeout=6)
+    assert trial.begin() is Exit.PUT_BACK
+    log = (trial.home / "bifit.console.log").read_text()
+    assert log == "it did not say that it is up within 6 s\nKernel panic\n"
+    assert xen.made
+    assert xen.made.over()
+    assert not recorded.exists()
+
+
+def test_a_domain_that_starts_anew_is_recorded_anew(bench: Callable[..., Bench]) -> None:
+    xen = PretendXen()
+    xen.prints = b"Kernel panic\n"
+    trial = bench(xen, timeout=6)
+    wait = xen.wait
+
+    def crash(seconds: float) -> None:
+        wait(seconds)
+        for recorder in xen.recorders[:1]:
+            recorder.ended = True
+
+    xen.wait = crash  # type: ignore[method-assign]
+    assert trial.begin() is Exit.PUT_BACK
+    assert "Kernel panic\nKernel panic\n" in (trial.home / "bifit.console.log").read_text()
+    assert len(xen.recorders) == 2
+    assert all(one.ended for one in xen.recorders)
+
+
+@pytest.mark.parametrize(("logs", "records"), [(True, 0), (False, 1)])
+def test_xenconsoleds_log_is_taken_where_it_goes_on(
+    bench: Callable[..., Bench], logs: bool, records: int
+) -> None:
+    """One that is only left over from before is found out, after a while."""
+    xen = PretendXen()
+    xen.prints = b"recorded\n"
+    trial = bench(xen, timeout=60)
+    log = trial.consoles / "guest-bifit.log"
+    log.write_text("before\n")
+    wait = xen.wait
+
+    def printed(seconds: float) -> None:
+        wait(seconds)
+        if logs and xen.type == "pv" and "logged" not in log.read_text():
+            log.write_text("before\nlogged\n")
+
+    xen.wait = printed  # type: ignore[method-assign]
+    assert trial.begin() is Exit.PUT_BACK
+    assert len(xen.recorders) == records
+    kept = (trial.home / "bifit.console.log").read_text()
+    assert kept.endswith("s\nlogged\n" if logs else "s\nrecorded\n")
+
+
+def test_a_log_that_was_rotated_is_read_from_its_beginning(bench: Callable[..., Bench]) -> None:
+    xen = PretendXen()
+    trial = bench(xen, timeout=6)
+    log = trial.consoles / "guest-bifit.log"
+    log.write_text("before\n" * 100)
+    wait = xen.wait
+
+    def rotated(seconds: float) -> None:
+        wait(seconds)
+        if xen.type == "pv":
+            log.write_text("logged\n")
+
+    xen.wait = rotated  # type: ignore[method-assign]
+    trial.begin()
+    assert (trial.home / "bifit.console.log").read_text().endswith("s\nlogged\n")
 
 
 def test_restore_gives_the_disk_back(bench: Callable[..., Bench]) -> None:
@@ -298,6 +392,7 @@ def test_a_kill_at_any_point(bench: Callable[..., Bench], tmp_path: Path, scenar
         assert xen.type == wanted, kills
         assert trial.resume() is None
         assert not list(trial.home.glob("trial-*.json"))
+        assert not (trial.home / "bifit.recorded").exists()
         if scenario == "restored" and not untouched:
             assert (xen.restored, xen.volumes) == (1, {"vg0/bifit-disk"})
     assert kills > 40
