@@ -15,6 +15,7 @@ from typing import Optional
 from . import domains, snapshots, xenstore
 from .domains import Domain
 from .errors import Dom0Error, Exit
+from .evidence import Watch
 from .run import Done, Host, Recorder
 from .snapshots import Snapshot
 from .state import State, Store
@@ -25,6 +26,8 @@ _POLL = 2.0  # seconds
 _GONE = 5  # polls: a domain that reboots is not there for a moment
 _LOG = 4 * 1024 * 1024  # bytes of a console's log that are kept
 _SILENT = 10  # seconds: a log of xenconsoled's that is there, and that nothing comes into
+# What dom0 sees has to last so long, in which a guest that can report does.
+_STEADY = 30  # seconds
 _RUN = 600  # seconds for xl create, with pygrub in it, and for xl destroy
 # What a domain had (memory, disks) is free only a while after xl has ceased to list it.
 _DYING = 60  # seconds
@@ -73,9 +76,10 @@ class Trial:
         Until the state is on the disk, nothing has been done to the domain.
         """
         current = self._current()
-        if self.host.run(["xenstore-read", "/local/domain/0/name"]).status == 127:
-            hint = "install xenstore-utils: how else would the guest say that it is up?"
-            raise Dom0Error("there is no xenstore-read here", hint)
+        for program in ("xenstore-read", "xenstore-list"):
+            if self.host.run([program, "/local/domain/0/name"]).status == 127:
+                hint = "install xenstore-utils: how else would the guest say that it is up?"
+                raise Dom0Error(f"there is no {program} here", hint)
         if current and current.type != "hvm":
             hint = "shut it down first, or let it run"
             raise Dom0Error(f"{state.name} runs, and not as HVM but as {current.type}", hint)
@@ -197,30 +201,43 @@ class Trial:
         return "waiting"
 
     def _waiting(self, state: State) -> str:
-        self.say(f"waiting for {state.name} to say that it is up, {state.timeout:.0f} s at most")
-        begun, missed = self.host.now(), 0
+        self.say(f"waiting for {state.name} to come up, {state.timeout:.0f} s at most")
+        begun, missed, watch = self.host.now(), 0, Watch(self.host)
         end = begun + state.timeout
         while not self.stop.asked:
             current = self._current()
             if current and current.type == "hvm":
                 return self._back(state, "somebody has started it as HVM", "returning")
-            if current:
-                self._record(state, current, self.host.now() - begun > _SILENT)
             missed = 0 if current else missed + 1
-            report = xenstore.boot_report(self.host, current.domid or 0) if current else None
-            if report and report.up:
-                self.say(f"up: root {report.root}, network {', '.join(report.network)}, "
-                         f"login on {report.console}, kernel {report.kernel}")  # fmt: skip
+            if current and current.domid is not None:
+                self._record(state, current.domid, self.host.now() - begun > _SILENT)
+                report = xenstore.boot_report(self.host, current.domid)
+                if report:
+                    return self._reported(state, report)
+                watch.look(current.domid, self._said_on_console(state))
+            if state.evidence == "console" and self._seen(watch):
                 return "keeping"
-            if report:
-                return self._back(state, f"it came up without {_lacks(report)}", "saving")
             if missed == _GONE:
                 return self._back(state, "it went off by itself", "saving")
             if self.host.now() >= end:
-                what = f"it did not say that it is up within {state.timeout:.0f} s"
-                return self._back(state, what, "saving")
+                return self._back(state, _too_late(state, watch), "saving")
             self.host.wait(_POLL)
         return self._back(state, "interrupted", "saving")
+
+    def _reported(self, state: State, report: BootReport) -> str:
+        if not report.up:
+            return self._back(state, f"it came up without {_lacks(report)}", "saving")
+        self.say(f"up, by its own report: root {report.root}, network {', '.join(report.network)}, "
+                 f"login on {report.console}, kernel {report.kernel}")  # fmt: skip
+        return "keeping"
+
+    def _seen(self, watch: Watch) -> bool:
+        if watch.since is None or self.host.now() < watch.since + _STEADY:
+            return False
+        devices = ", ".join(watch.devices)
+        self.say(f"up, by what dom0 sees: a login is on its console, connected are {devices}. "
+                 "It did not report: its root and addresses are not known")  # fmt: skip
+        return True
 
     def _keeping(self, state: State) -> str:
         for snapshot in state.snapshots:
@@ -242,7 +259,7 @@ class Trial:
             self.say(f"the console's log is not kept: {state.log}: {error.strerror}")
         return "destroying"
 
-    def _record(self, state: State, current: Domain, silent: bool) -> None:
+    def _record(self, state: State, domid: int, silent: bool) -> None:
         """Have the console recorded where xenconsoled does not log it (--log=guest).
 
         xenconsoled keeps what was printed before somebody reads; of two readers each gets a part.
@@ -250,12 +267,11 @@ class Trial:
         if self._recorder and not self._recorder.over():
             return
         size = _size(self.console)
-        logs = size != state.logged or (os.path.exists(self.console) and not silent)
-        if logs or current.domid is None:
+        if size != state.logged or (os.path.exists(self.console) and not silent):
             return
         self._recorded_all()
-        words = ["xl", "console", str(current.domid)]
         try:
+            words = ["xl", "console", str(domid)]
             self._recorder = self.host.record(words, self._recorded, 2 * _LOG)
         except OSError as error:
             self.say(f"its console is not recorded: {error.filename}: {error.strerror}")
@@ -344,6 +360,16 @@ class Trial:
 def _lacks(report: BootReport) -> str:
     parts = {"root": report.root, "network": report.network, "login": report.login}
     return " and ".join(part for part, there in parts.items() if not there) or "its own consent"
+
+
+def _too_late(state: State, watch: Watch) -> str:
+    what = f"it did not say that it is up within {state.timeout:.0f} s"
+    if state.evidence == "console":
+        return f"{what}, and {watch.lacks if not watch.up else 'what dom0 sees came too late'}"
+    if watch.up:
+        return f"{what}, but has a login on its console and all its devices: if there is no " \
+            "pvprep in it that could report, --evidence console takes that"  # fmt: skip
+    return what
 
 
 def _size(place: str) -> int:

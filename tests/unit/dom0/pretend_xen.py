@@ -50,6 +50,7 @@ class PretendXen:
         self.creates = True
         self.dying = 1  # so often it is still there without its name
         self.fails = 0  # so often nothing can be started
+        self.devices: dict[str, dict[str, int]] = {"vbd": {"51712": 3}, "vif": {"0": 3}}
         self.prints = b""  # on the PV domain's console
         self.recorders: list[PretendRecorder] = []
         self.calls: list[str] = []
@@ -140,9 +141,19 @@ class PretendXen:
         self._asked = 0
         return Done(0)
 
-    def _xenstore_read(self, path: str) -> Done:
+    def _xenstore_list(self, path: str) -> Done:
+        if path == "/local/domain/0/name":
+            return Done(0)
+        assert path.startswith("/local/domain/9/device/")
+        numbers = self.devices.get(path[-3:], {})
+        return Done(0, "".join(f"{number}\n" for number in numbers)) if numbers else Done(1)
+
+    def _xenstore_read(self, path: str, *more: str) -> Done:
         if path == "/local/domain/0/name":
             return Done(0, "Domain-0\n")
+        if path.endswith("/state"):
+            names = [one.split("/")[5:7] for one in (path, *more)]
+            return Done(0, "".join(f"{self.devices[kind][number]}\n" for kind, number in names))
         assert path == "/local/domain/9/data/pvprep/boot"
         if self.report is None or self._asked <= self.polls:
             return Done(1)

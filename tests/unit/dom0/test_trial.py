@@ -13,6 +13,7 @@ import pytest
 from tests.unit.dom0.pretend_xen import UP, Killed, PretendXen, fresh
 
 from pvprep_dom0.errors import Dom0Error, Exit
+from pvprep_dom0.evidence import Watch
 from pvprep_dom0.run import Dom0, Done, Recorder
 from pvprep_dom0.state import State, Store
 from pvprep_dom0.trial import Stop, Trial
@@ -76,6 +77,12 @@ def unsynced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What dom0 sees need not last: fewer points to be killed at."""
+    monkeypatch.setattr("pvprep_dom0.trial._STEADY", 2)
+
+
+@pytest.fixture
 def bench(tmp_path: Path) -> Callable[..., Bench]:
     def make(xen: PretendXen, **options: Any) -> Bench:
         return Bench(tmp_path / "home", xen, **options)
@@ -91,7 +98,7 @@ def test_one_that_comes_up_is_kept(bench: Callable[..., Bench], unsynced: list[i
     assert len(unsynced) == 2 * (2 + 6) + 1
     assert xen.type == "pv"
     assert xen.volumes == {"vg0/bifit-disk"}
-    assert "up: root /dev/xvda1, network ens3, login on hvc0" in trial.told
+    assert "up, by its own report: root /dev/xvda1, network ens3, login on hvc0" in trial.told
     assert (trial.home / "bifit.pv.cfg").read_bytes() == PV
     assert trial.resume() is None
 
@@ -213,6 +220,96 @@ def test_a_log_that_was_rotated_is_read_from_its_beginning(bench: Callable[..., 
     xen.wait = rotated  # type: ignore[method-assign]
     trial.begin()
     assert (trial.home / "bifit.console.log").read_text().endswith("s\nlogged\n")
+
+
+CONNECTED = {"vbd": {"51712": 4, "51728": 4}, "vif": {"0": 4}}
+PROMPT = b"\r\nDebian GNU/Linux 12 bifit hvc0\r\n\r\nbifit login: [   12.1] random: ready\r\n"
+
+
+def outside(**more: Any) -> PretendXen:
+    """With a guest that comes up, and has no pvprep that could report."""
+    xen = PretendXen()
+    xen.prints, xen.devices = PROMPT, CONNECTED
+    for name, value in more.items():
+        setattr(xen, name, value)
+    return xen
+
+
+def test_a_guest_that_cannot_report_is_kept_by_what_dom0_sees(
+    bench: Callable[..., Bench],
+) -> None:
+    xen = outside()
+    trial = bench(xen, evidence="console")
+    assert trial.begin() is Exit.DONE
+    assert xen.type == "pv"
+    assert "up, by what dom0 sees: a login is on its console" in trial.told
+    assert "connected are vbd 51712, vbd 51728, vif 0" in trial.told
+    assert "its own report" not in trial.told
+    assert all(one.ended for one in xen.recorders)
+
+
+def test_unasked_nothing_but_the_report_counts(bench: Callable[..., Bench]) -> None:
+    xen = outside()
+    trial = bench(xen)
+    assert trial.begin() is Exit.PUT_BACK
+    assert xen.type == "hvm"
+    assert "if there is no pvprep in it that could report, --evidence console" in trial.told
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_a_report_goes_before_what_dom0_sees(bench: Callable[..., Bench], up: bool) -> None:
+    """It may come a while later, and is believed where it says no, too."""
+    xen = outside(report={**UP, "up": up}, polls=12)
+    trial = bench(xen, evidence="console")
+    assert trial.begin() is (Exit.DONE if up else Exit.PUT_BACK)
+    assert ("up, by its own report" if up else "without its own consent") in trial.told
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"prints": b""}, "and no login prompt is on its console"),
+        ({"prints": b"systemd[1]: Started login: getty\r\n"}, "no login prompt"),
+        ({"prints": b"Give root password for maintenance\r\n"}, "no login prompt"),
+        ({"devices": {"vbd": {"51712": 4, "51728": 3}, "vif": {"0": 2}}},
+         "and vbd 51728 is not connected, vif 0 is not connected"),
+        ({"devices": {"vif": {"0": 4}}}, "and it has no disk"),
+        ({"prints": b"", "devices": {}}, "and no login prompt is on its console"),
+    ],
+)  # fmt: skip
+def test_what_dom0_does_not_see_is_told(
+    bench: Callable[..., Bench], more: dict[str, Any], reason: str
+) -> None:
+    xen = outside(**more)
+    trial = bench(xen, evidence="console")
+    assert trial.begin() is Exit.PUT_BACK
+    assert xen.type == "hvm"
+    assert reason in trial.told
+
+
+def test_what_dom0_sees_has_to_last(bench: Callable[..., Bench]) -> None:
+    """A disk that goes away again and again is none."""
+    xen = outside()
+    wait = xen.wait
+
+    def flicker(seconds: float) -> None:
+        wait(seconds)
+        xen.devices = {"vbd": {"51712": 3 if xen.clock % 20 < 2 else 4}}
+
+    xen.wait = flicker  # type: ignore[method-assign]
+    assert bench(xen, evidence="console").begin() is Exit.PUT_BACK
+
+
+def test_the_login_of_a_boot_before_does_not_count() -> None:
+    xen = outside()
+    watch = Watch(xen)
+    watch.look(9, PROMPT)
+    assert watch.up
+    xen._xenstore_list = lambda path: Done(1)  # type: ignore[method-assign]
+    watch.look(10, PROMPT)
+    assert (watch.login, watch.lacks) == (False, "no login prompt is on its console")
+    watch.look(10, PROMPT + b"Linux version 6.1\r\n" + PROMPT)
+    assert watch.login
 
 
 def test_restore_gives_the_disk_back(bench: Callable[..., Bench]) -> None:
@@ -357,6 +454,7 @@ SCENARIOS: dict[str, Callable[[], tuple[PretendXen, dict[str, Any]]]] = {
     "not up": lambda: (PretendXen(), {"timeout": 6}),
     "restored": lambda: (PretendXen({**UP, "up": False}), {"restore": True}),
     "no loader": lambda: (_without_loader(), {"restore": True}),
+    "up by console": lambda: (outside(), {"evidence": "console"}),
 }
 
 
@@ -366,6 +464,7 @@ def _without_loader() -> PretendXen:
     return xen
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_kill_at_any_point(bench: Callable[..., Bench], tmp_path: Path, scenario: str) -> None:
     """Then --resume, which is killed at some point as well, and another."""
@@ -388,7 +487,7 @@ def test_a_kill_at_any_point(bench: Callable[..., Bench], tmp_path: Path, scenar
         xen.kill_at = -1
         assert trial.resume() in (None, Exit.DONE, Exit.PUT_BACK)
         untouched = not any(call.startswith("xl shutdown") for call in xen.calls)
-        wanted = "hvm" if untouched or scenario != "up" else "pv"
+        wanted = "pv" if scenario.startswith("up") and not untouched else "hvm"
         assert xen.type == wanted, kills
         assert trial.resume() is None
         assert not list(trial.home.glob("trial-*.json"))
@@ -398,6 +497,7 @@ def test_a_kill_at_any_point(bench: Callable[..., Bench], tmp_path: Path, scenar
     assert kills > 40
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_asked_to_stop_at_any_point(
     bench: Callable[..., Bench], tmp_path: Path, scenario: str
