@@ -43,8 +43,8 @@ image in qcow2 can do that (elsewhere it says so), starts it as PV and waits unt
 tells through xenstore that its root, network and console are there. If it does not, the console's
 log is kept, the domain destroyed and started again from `--hvm`; with `--restore` its disks get
 back what they had before. A disk that could not be restored is named in the last line. The console
-is read from the log of `xenconsoled --log=guest`, or, where there is none, from `xl console`: let
-nobody else have that open then, for each would see a part.
+is read from the log of `xenconsoled --log=guest`, or, where there is none, from `xl console`, which
+nobody else can have open then (Xen lets in one at a time; older ones give each a part).
 
 A guest that was converted from outside, and has no pvprep in it, tells nothing. For it there is
 `--evidence console`: it counts as up, too, once a login prompt has come on its console and all of
