@@ -56,6 +56,7 @@ class Machine:
     """The (virtual) machine under the guest; None and "" where a tree does not tell.
 
     userland: the architecture of the guest's user space under Debian's name, `amd64` or `i386`.
+    capabilities: what the host's Xen can run, as it says itself: `xen-3.0-x86_64` is PV.
     """
 
     virt: Virt
@@ -67,6 +68,7 @@ class Machine:
     vcpus: Optional[int] = None
     firmware: str = ""  # "bios", "uefi" or ""
     init: str = ""  # "systemd", "sysvinit", "upstart" or ""
+    capabilities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ VERBS = {
 GOES_WITH = {
     "check": ("hvm", "domain", "policy", "fix", "json"),
     "fetch": ("policy", "output", "check", "json"),
-    "trial": ("hvm", "policy", "timeout", "force_off", "restore", "resume"),
+    "trial": ("hvm", "policy", "timeout", "force_off", "restore", "evidence", "resume"),
     "explain": (),
 }
 
@@ -101,6 +101,12 @@ def _add_trial(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--restore", action="store_true",
         help="go back to the disks as they were, too; refused where no snapshot can be taken",
+    )  # fmt: skip
+    group.add_argument(
+        "--evidence", choices=("report", "console"), default="report",
+        help="what shows that it is up: its own report, or, for a guest without pvprep in it (one "
+        "that was converted from outside), a login on its console and all of its disks and "
+        "interfaces connected (default: report)",
     )  # fmt: skip
     group.add_argument(
         "--resume", metavar="NAME", help="go on with the trial of this domain, after a kill"
@@ -243,6 +249,7 @@ def _trial(args: argparse.Namespace, host: Host, policy: Policy, home: str) -> E
         state = State(
             own.name, store.file("pv.cfg"), store.file("hvm.cfg"),
             timeout=args.timeout, force_off=args.force_off, restore=args.restore,
+            evidence=args.evidence,
         )  # fmt: skip
         trial = Trial(host, store, _say, _stop_on_signals())
         snapshot = time.strftime("pvprep-%Y%m%dT%H%M%S")

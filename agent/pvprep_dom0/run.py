@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, Protocol
 
+from .recording import Recording
+
 _MOST = 16 * 1024 * 1024  # bytes of what a program says
 
 
@@ -25,11 +27,27 @@ class Done:
     said: str = ""
 
 
+class Recorder(Protocol):
+    """A program that is being recorded."""
+
+    def over(self) -> bool:
+        """Whether it has ended by itself."""
+
+    def end(self) -> None:
+        """End it; all that it has printed is in the file then."""
+
+
 class Host(Protocol):
     """dom0, as far as it is needed."""
 
     def run(self, argv: Sequence[str], timeout: float = 60) -> Done:
         """Run a program of dom0's to its end; timeout in seconds."""
+
+    def record(self, argv: Sequence[str], place: str, most: int) -> Recorder:
+        """Add what a program prints to a terminal to a file, until it is ended or we are.
+
+        most: bytes that the file may have. OSError where it cannot be.
+        """
 
     def now(self) -> float:
         """Seconds, of a clock that nobody sets."""
@@ -41,11 +59,12 @@ class Host(Protocol):
 def _environment() -> dict[str, str]:
     """Where Xen's programs are, and what steers them; nothing else of the caller's goes to them."""
     known = ("PATH", "HOME", "LD_LIBRARY_PATH")
-    return {
+    kept = {
         name: value
         for name, value in os.environ.items()
         if name in known or name.startswith(("XEN", "LIBXL_"))
     }
+    return {**kept, "LC_ALL": "C"}
 
 
 class Dom0:
@@ -60,7 +79,7 @@ class Dom0:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=said,
-                    env={**_environment(), "LC_ALL": "C"},
+                    env=_environment(),
                     timeout=timeout,
                     start_new_session=True,  # an interrupt is for us: we end things in order
                 ).returncode
@@ -71,6 +90,9 @@ class Dom0:
             except subprocess.TimeoutExpired:
                 return Done(124, said=f"{argv[0]}: not done within {timeout:.0f} s")
             return Done(status, _text(output), _text(said))
+
+    def record(self, argv: Sequence[str], place: str, most: int) -> Recorder:
+        return Recording(argv, place, most, _environment())
 
     def now(self) -> float:
         return time.monotonic()

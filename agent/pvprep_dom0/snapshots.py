@@ -13,6 +13,11 @@ from .run import Done, Host
 
 # Of the origin's size, where LVM does not find out by itself (thin volumes do).
 _SHARE = "20%ORIGIN"
+# What the domain had open is free a while after it has gone; a qemu-img that outlived a kill takes
+# its time as well.
+_BUSY = 120  # seconds
+_POLL = 2.0
+_LVS = ("lvs", "--noheadings", "-o")
 
 
 @dataclass(frozen=True)
@@ -34,18 +39,21 @@ class Snapshot:
     def _full(self) -> str:
         return f"{self.volume.partition('/')[0]}/{self.name}"
 
-    def there(self, host: Host) -> bool:
-        """Whether it has been made."""
+    def _look(self, host: Host) -> tuple[bool, Done]:
+        """Whether it has been made; that is known only where the status is 0."""
         if self.kind == "qcow2":
-            listed = host.run(["qemu-img", "snapshot", "-l", self.volume]).output
-            return self.name in listed.split()
-        return host.run(["lvs", self._full]).status == 0
+            done = _when_free(host, ["qemu-img", "snapshot", "-l", self.volume])
+            return self.name in done.output.split(), done
+        # The whole group: of a single volume that is not there lvs fails as of any other reason.
+        done = host.run([*_LVS, "lv_name", self.volume.partition("/")[0]])
+        return self.name in done.output.split(), done
 
     def make(self, host: Host) -> Done:
         """Make it, unless it is there."""
-        if self.there(host):
-            return Done(0)
-        return host.run(self._make, timeout=600)
+        there, done = self._look(host)
+        if there or done.status:
+            return done
+        return _when_free(host, self._make, timeout=600)
 
     @property
     def _make(self) -> Sequence[str]:
@@ -54,25 +62,62 @@ class Snapshot:
         size = ["-l", _SHARE] if self.kind == "lvm" else []
         return ["lvcreate", "-s", *size, "-n", self.name, self.volume]
 
-    def restore(self, host: Host) -> Done:
+    def restore(self, host: Host, again: bool) -> Done:
         """Give the disk its content of then; a snapshot of LVM is gone afterwards.
 
-        That it is gone already means that this has been done.
+        again: it has been begun before. Only then "it is gone" means "it has been done".
         """
-        if not self.there(host):
-            return Done(0)
+        there, done = self._look(host)
+        if done.status:
+            return done
+        if not there:
+            return Done(0) if again else Done(1, said=f"{self.words} is gone")
         if self.kind == "qcow2":
-            done = host.run(["qemu-img", "snapshot", "-a", self.name, self.volume], timeout=3600)
-            return done if done.status else self.remove(host)
-        return host.run(["lvconvert", "--merge", self._full], timeout=3600)
+            restoring = ["qemu-img", "snapshot", "-a", self.name, self.volume]
+            return _when_free(host, restoring, timeout=3600)
+        return self._merge(host)
+
+    def _merge(self, host: Host) -> Done:
+        """LVM calls it well, too, if it puts the merging off: of a volume that somebody has open.
+
+        Source: lvs(8), lv_attr: the sixth is "o" if it is open, the first "O" while it is merged.
+        """
+        end = host.now() + _BUSY
+        while (done := self._attributes(host)).output[5:6] == "o":
+            if host.now() >= end:
+                return Done(1, said=f"{self.volume} is still open after {_BUSY} s")
+            host.wait(_POLL)
+        if not done.status:
+            done = host.run(["lvconvert", "--merge", self._full], timeout=3600)
+        if done.status:
+            return done
+        done = self._attributes(host)
+        put_off = "LVM has put it off until the volume is activated anew"
+        return Done(1, said=put_off) if done.output.startswith("O") else done
+
+    def _attributes(self, host: Host) -> Done:
+        done = host.run([*_LVS, "lv_attr", self.volume])
+        return Done(done.status, done.output.strip(), done.said)
 
     def remove(self, host: Host) -> Done:
         """Give up the content of then."""
-        if not self.there(host):
-            return Done(0)
+        there, done = self._look(host)
+        if done.status or not there:
+            return done
         if self.kind == "qcow2":
-            return host.run(["qemu-img", "snapshot", "-d", self.name, self.volume], timeout=3600)
+            removing = ["qemu-img", "snapshot", "-d", self.name, self.volume]
+            return _when_free(host, removing, timeout=3600)
         return host.run(["lvremove", "-y", self._full], timeout=600)
+
+
+def _when_free(host: Host, argv: Sequence[str], timeout: float = 60) -> Done:
+    """Run qemu-img; again, as long as somebody holds the image."""
+    end = host.now() + _BUSY
+    while True:
+        done = host.run(argv, timeout)
+        if not done.status or "lock" not in done.said or host.now() >= end:
+            return done
+        host.wait(_POLL)
 
 
 def plan(host: Host, target: str, format: str, name: str) -> Optional[Snapshot]:
@@ -80,8 +125,7 @@ def plan(host: Host, target: str, format: str, name: str) -> Optional[Snapshot]:
     if format == "qcow2":
         there = host.run(["qemu-img", "--version"]).status == 0
         return Snapshot("qcow2", target, name) if there else None
-    columns = "vg_name,lv_name,segtype"
-    done = host.run(["lvs", "--noheadings", "--separator=/", "-o", columns, target])
+    done = host.run([*_LVS, "vg_name,lv_name,segtype", "--separator=/", target])
     words = done.output.strip().split("\n")[0].strip().split("/")
     if done.status or len(words) != 3 or not all(words):
         return None

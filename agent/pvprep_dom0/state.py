@@ -19,8 +19,9 @@ HOME = "/var/lib/pvprep-dom0"
 class State:
     """phase: the step that is being taken (trial.py). pv, hvm: the two configs, as they were.
 
-    timeout: seconds. logged: bytes of the console's log from before the PV domain. reason: why it
-    goes back; log: where the PV domain's console is kept.
+    timeout: seconds. evidence: of that it is up, "report" or "console". logged: bytes of the
+    console's log from before the PV domain. reason: why it goes back; log: where the PV domain's
+    console is kept. begun: the volumes whose restoring has begun.
     """
 
     name: str
@@ -30,10 +31,12 @@ class State:
     timeout: float = 300
     force_off: bool = False
     restore: bool = False
+    evidence: str = "report"
     snapshots: list[Snapshot] = field(default_factory=list)
     logged: int = 0
     reason: str = ""
     log: str = ""
+    begun: list[str] = field(default_factory=list)
 
 
 class Store:

@@ -7,6 +7,7 @@ and kept, or the HVM domain has been started again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from typing import Optional
@@ -14,7 +15,9 @@ from typing import Optional
 from . import domains, snapshots, xenstore
 from .domains import Domain
 from .errors import Dom0Error, Exit
-from .run import Done, Host
+from .evidence import Watch
+from .run import Done, Host, Recorder
+from .snapshots import Snapshot
 from .state import State, Store
 from .xenstore import BootReport
 
@@ -22,6 +25,9 @@ CONSOLES = "/var/log/xen/console"
 _POLL = 2.0  # seconds
 _GONE = 5  # polls: a domain that reboots is not there for a moment
 _LOG = 4 * 1024 * 1024  # bytes of a console's log that are kept
+_SILENT = 10  # seconds: a log of xenconsoled's that is there, and that nothing comes into
+# What dom0 sees has to last so long, in which a guest that can report does.
+_STEADY = 30  # seconds
 _RUN = 600  # seconds for xl create, with pygrub in it, and for xl destroy
 # What a domain had (memory, disks) is free only a while after xl has ceased to list it.
 _DYING = 60  # seconds
@@ -48,6 +54,8 @@ class Trial:
         self.say = say
         self.stop = stop
         self.console = os.path.join(consoles, f"guest-{store.name}.log")
+        self._recorded = store.file("recorded")
+        self._recorder: Optional[Recorder] = None
         self._phases: dict[str, Callable[[State], str]] = {
             "stopping": self._stopping,
             "snapshotting": self._snapshotting,
@@ -68,9 +76,10 @@ class Trial:
         Until the state is on the disk, nothing has been done to the domain.
         """
         current = self._current()
-        if self.host.run(["xenstore-read", "/local/domain/0/name"]).status == 127:
-            hint = "install xenstore-utils: how else would the guest say that it is up?"
-            raise Dom0Error("there is no xenstore-read here", hint)
+        for program in ("xenstore-read", "xenstore-list"):
+            if self.host.run([program, "/local/domain/0/name"]).status == 127:
+                hint = "install xenstore-utils: how else would the guest say that it is up?"
+                raise Dom0Error(f"there is no {program} here", hint)
         if current and current.type != "hvm":
             hint = "shut it down first, or let it run"
             raise Dom0Error(f"{state.name} runs, and not as HVM but as {current.type}", hint)
@@ -95,10 +104,14 @@ class Trial:
 
     def go_on(self, state: State) -> Exit:
         """From the phase that it is in to one of the two ends."""
-        while state.phase in self._phases:
-            state.phase = self._phases[state.phase](state)
-            if state.phase in self._phases:
-                self._note(state)
+        try:
+            while state.phase in self._phases:
+                state.phase = self._phases[state.phase](state)
+                if state.phase in self._phases:
+                    self._note(state)
+        finally:
+            self._recorded_all()
+        self._forget()
         self.store.finish()
         return Exit.DONE if state.phase == "kept" else Exit.PUT_BACK
 
@@ -178,8 +191,8 @@ class Trial:
             return "stopping"
         if current:
             return "waiting"  # an xl that was started before a kill has done it
-        if os.path.exists(self.console):
-            state.logged = os.path.getsize(self.console)
+        self._forget()
+        state.logged = _size(self.console)
         self._note(state)
         self.say(f"starting {state.name} as PV")
         done = self._create(state.pv, "pv")
@@ -188,52 +201,94 @@ class Trial:
         return "waiting"
 
     def _waiting(self, state: State) -> str:
-        self.say(f"waiting for {state.name} to say that it is up, {state.timeout:.0f} s at most")
-        end, missed = self.host.now() + state.timeout, 0
+        self.say(f"waiting for {state.name} to come up, {state.timeout:.0f} s at most")
+        begun, missed, watch = self.host.now(), 0, Watch(self.host)
+        end = begun + state.timeout
         while not self.stop.asked:
             current = self._current()
             if current and current.type == "hvm":
                 return self._back(state, "somebody has started it as HVM", "returning")
             missed = 0 if current else missed + 1
-            report = xenstore.boot_report(self.host, current.domid or 0) if current else None
-            if report and report.up:
-                self.say(f"up: root {report.root}, network {', '.join(report.network)}, "
-                         f"login on {report.console}, kernel {report.kernel}")  # fmt: skip
+            if current and current.domid is not None:
+                self._record(state, current.domid, self.host.now() - begun > _SILENT)
+                report = xenstore.boot_report(self.host, current.domid)
+                if report:
+                    return self._reported(state, report)
+                watch.look(current.domid, self._said_on_console(state))
+            if state.evidence == "console" and self._seen(watch):
                 return "keeping"
-            if report:
-                return self._back(state, f"it came up without {_lacks(report)}", "saving")
             if missed == _GONE:
                 return self._back(state, "it went off by itself", "saving")
             if self.host.now() >= end:
-                what = f"it did not say that it is up within {state.timeout:.0f} s"
-                return self._back(state, what, "saving")
+                return self._back(state, _too_late(state, watch), "saving")
             self.host.wait(_POLL)
         return self._back(state, "interrupted", "saving")
 
+    def _reported(self, state: State, report: BootReport) -> str:
+        if not report.up:
+            return self._back(state, f"it came up without {_lacks(report)}", "saving")
+        self.say(f"up, by its own report: root {report.root}, network {', '.join(report.network)}, "
+                 f"login on {report.console}, kernel {report.kernel}")  # fmt: skip
+        return "keeping"
+
+    def _seen(self, watch: Watch) -> bool:
+        if watch.since is None or self.host.now() < watch.since + _STEADY:
+            return False
+        devices = ", ".join(watch.devices)
+        self.say(f"up, by what dom0 sees: a login is on its console, connected are {devices}. "
+                 "It did not report: its root and addresses are not known")  # fmt: skip
+        return True
+
     def _keeping(self, state: State) -> str:
         for snapshot in state.snapshots:
-            done = snapshot.remove(self.host)
-            if done.status:
-                self.say(f"the snapshot {snapshot.words} is left: {_said(done)}")
+            self._remove(snapshot)
         self.say(f"{state.name} is kept as PV. Its config: {state.pv}; the old one: {state.hvm}")
         return "kept"
 
     def _saving(self, state: State) -> str:
+        self._recorded_all()
         state.log = self.store.file("console.log")
-        data = f"{state.reason}\n".encode("utf-8", "surrogateescape")
-        try:
-            with open(self.console, "rb") as file:
-                start = max(state.logged, os.path.getsize(self.console) - _LOG)
-                file.seek(start)
-                data += file.read()
-        except OSError:
-            self.say(f"no console log at {self.console}: xenconsoled --log=guest makes one")
+        console = self._said_on_console(state)
+        if not console:
+            self.say(f"nothing of its console, neither in {self.console} nor by `xl console`")
+        data = f"{state.reason}\n".encode("utf-8", "surrogateescape") + console
         try:
             self.store.write(state.log, data)
             self.say(f"why, and the console: {state.log}")
         except OSError as error:
             self.say(f"the console's log is not kept: {state.log}: {error.strerror}")
         return "destroying"
+
+    def _record(self, state: State, domid: int, silent: bool) -> None:
+        """Have the console recorded where xenconsoled does not log it (--log=guest).
+
+        xenconsoled keeps what was printed before somebody reads; of two readers each gets a part.
+        """
+        if self._recorder and not self._recorder.over():
+            return
+        size = _size(self.console)
+        if size != state.logged or (os.path.exists(self.console) and not silent):
+            return
+        self._recorded_all()
+        try:
+            words = ["xl", "console", str(domid)]
+            self._recorder = self.host.record(words, self._recorded, 2 * _LOG)
+        except OSError as error:
+            self.say(f"its console is not recorded: {error.filename}: {error.strerror}")
+
+    def _recorded_all(self) -> None:
+        if self._recorder:
+            self._recorder.end()
+            self._recorder = None
+
+    def _said_on_console(self, state: State) -> bytes:
+        """The end of what the PV domain has printed, by xenconsoled's log or our own recording."""
+        logged = _tail(self.console, state.logged)
+        return logged or _tail(self._recorded, 0)
+
+    def _forget(self) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(self._recorded)
 
     def _destroying(self, state: State) -> str:
         current = self._current()
@@ -249,11 +304,28 @@ class Trial:
         for snapshot in state.snapshots:
             if not state.restore:
                 self.say(f"the snapshot {snapshot.words} is kept: --restore would have used it")
-                continue
-            done = snapshot.restore(self.host)
-            verdict = f"NOT RESTORED: {_said(done)}" if done.status else "restored"
-            self.say(f"{snapshot.volume} {verdict}")
+        if state.restore:
+            failed = [one.volume for one in state.snapshots if not self._restored(state, one)]
+            state.reason += f"; NOT RESTORED: {', '.join(failed)}" if failed else ""
         return "returning"
+
+    def _restored(self, state: State, snapshot: Snapshot) -> bool:
+        again = snapshot.volume in state.begun
+        if not again:
+            state.begun.append(snapshot.volume)
+            self._note(state)
+        done = snapshot.restore(self.host, again)
+        if done.status:
+            self.say(f"{snapshot.volume} NOT RESTORED: {_said(done)}")
+            return False
+        self.say(f"{snapshot.volume} restored")
+        self._remove(snapshot)
+        return True
+
+    def _remove(self, snapshot: Snapshot) -> None:
+        done = snapshot.remove(self.host)
+        if done.status:
+            self.say(f"the snapshot {snapshot.words} is left: {_said(done)}")
 
     def _returning(self, state: State) -> str:
         current = self._current()
@@ -264,7 +336,7 @@ class Trial:
             done = self._create(state.hvm, "hvm")
             if done.status and not self._current():
                 raise self._stuck(f"{state.name} does not start as HVM: {_said(done)}")
-        self.say(f"{state.name} is HVM, as before: {state.reason}")
+        self.say(f"{state.name} is HVM again: {state.reason}")
         return "returned"
 
     def _back(self, state: State, reason: str, phase: str) -> str:
@@ -288,6 +360,35 @@ class Trial:
 def _lacks(report: BootReport) -> str:
     parts = {"root": report.root, "network": report.network, "login": report.login}
     return " and ".join(part for part, there in parts.items() if not there) or "its own consent"
+
+
+def _too_late(state: State, watch: Watch) -> str:
+    what = f"it did not say that it is up within {state.timeout:.0f} s"
+    if state.evidence == "console":
+        return f"{what}, and {watch.lacks if not watch.up else 'what dom0 sees came too late'}"
+    if watch.up:
+        return f"{what}, but has a login on its console and all its devices: if there is no " \
+            "pvprep in it that could report, --evidence console takes that"  # fmt: skip
+    return what
+
+
+def _size(place: str) -> int:
+    try:
+        return os.path.getsize(place)
+    except OSError:
+        return 0
+
+
+def _tail(place: str, start: int) -> bytes:
+    """The end of a file, of what came after start bytes; b"" where there is none."""
+    try:
+        with open(place, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            known = start if start <= size else 0  # else it has been rotated
+            file.seek(max(known, size - _LOG))
+            return file.read()
+    except OSError:
+        return b""
 
 
 def _said(done: Done) -> str:

@@ -122,12 +122,34 @@ def boot_report(host: Host, domain: int) -> Optional[BootReport]:
     return BootReport(up, root, tuple(network), console, login, kernel)
 
 
+def frontends(host: Host, domain: int) -> dict[str, bool]:
+    """The guest's disks and interfaces by name ("vbd 51712"), and whether each is connected.
+
+    Source: xen/include/public/io/xenbus.h, XenbusStateConnected.
+    """
+    base = f"/local/domain/{domain}/device"
+    names = [
+        (kind, number)
+        for kind in ("vbd", "vif")
+        for number in (_run(host, "xenstore-list", f"{base}/{kind}") or "").split()
+    ]
+    paths = [f"{base}/{kind}/{number}/state" for kind, number in names]
+    states = (_run(host, "xenstore-read", *paths) or "").split("\n") if paths else []
+    if len(states) != len(names):  # one went away in between
+        states = [""] * len(names)
+    return {f"{kind} {number}": state == "4" for (kind, number), state in zip(names, states)}
+
+
 def _read(host: Host, domain: int, *names: str) -> Optional[str]:
     """The values of these nodes, a line each; None where one is missing."""
     paths = [f"/local/domain/{domain}/data/pvprep/{name}" for name in names]
-    done = host.run(["xenstore-read", *paths])
+    return _run(host, "xenstore-read", *paths)
+
+
+def _run(host: Host, program: str, *paths: str) -> Optional[str]:
+    done = host.run([program, *paths])
     if done.status == 127:
-        raise Dom0Error("there is no xenstore-read here", "install xenstore-utils, in dom0")
+        raise Dom0Error(f"there is no {program} here", "install xenstore-utils, in dom0")
     return None if done.status else done.output.removesuffix("\n")
 
 

@@ -18,7 +18,7 @@ SYNOPSIS = (
     "[`--fix`[=_FILE_]] [`--json`]",
     "`pvprep-dom0` `fetch` _DOMAIN_ [`--output` _FILE_] [`--check`]",
     "`pvprep-dom0` `trial` _FILE_ `--hvm` _OLD_ [`--timeout` _SECONDS_] [`--force-off`] "
-    "[`--restore`]",
+    "[`--restore`] [`--evidence` `report`|`console`]",
     "`pvprep-dom0` `trial` `--resume` _NAME_",
     "`pvprep-dom0` `explain` [_ID_]",
 )
@@ -42,7 +42,15 @@ that by checking it once more.
 image in qcow2 can do that (elsewhere it says so), starts it as PV and waits until the guest itself
 tells through xenstore that its root, network and console are there. If it does not, the console's
 log is kept, the domain destroyed and started again from `--hvm`; with `--restore` its disks get
-back what they had before. The console's log needs `xenconsoled --log=guest`.
+back what they had before. A disk that could not be restored is named in the last line. The console
+is read from the log of `xenconsoled --log=guest`, or, where there is none, from `xl console`, which
+nobody else can have open then (Xen lets in one at a time; older ones give each a part).
+
+A guest that was converted from outside, and has no pvprep in it, tells nothing. For it there is
+`--evidence console`: it counts as up, too, once a login prompt has come on its console and all of
+its disks and interfaces are connected (in xenstore: state 4), and that lasts for half a minute.
+That shows less: not which root it has, nor whether it has an address. Which of the two it was is
+said. A guest that does report is judged by its report.
 
 A trial that is interrupted (SIGINT, SIGTERM) goes back to HVM in order. One that is killed leaves
 the domain in one of its two forms, or off; `--resume` goes on where it was.
@@ -54,7 +62,8 @@ FILES = (
     (f"{state.HOME}/NAME.pv.cfg", "the config that the domain was tried with, and is kept with"),
     (f"{state.HOME}/NAME.hvm.cfg", "the config until then: the way back"),
     (f"{state.HOME}/NAME.console.log", "why it went back, and what it said on its console"),
-    (f"{trial.CONSOLES}/guest-NAME.log", "where that is read"),
+    (f"{trial.CONSOLES}/guest-NAME.log", "where that is read, if xenconsoled logs"),
+    (f"{state.HOME}/NAME.recorded", "what `xl console` has printed, while it is tried"),
 )
 
 POLICY = """

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from typing import Optional
 
 from ..changes import InstallPackages
 from ..context import Context, missing_frontends
@@ -91,6 +92,7 @@ _NO_KERNEL = {
 def plan(context: Context, draft: Draft) -> None:
     """Choose the kernel, or have one installed."""
     options = context.options
+    _host(context, draft)
     outside = kernel_outside.plan(NAME, context, draft)
     if options.kernel_packages and not outside:
         why = tuple(f"install {path}" for path in options.kernel_packages)
@@ -190,9 +192,7 @@ def _praise(context: Context, kernel: Kernel, draft: Draft) -> None:
             where=kernel.config_path,
             remedy="the image counts; check that the two belong together",
         )
-    options = context.options
-    old_dom0 = options.form == "xm" or (options.xen and options.xen < NO_PV32)
-    if proof.bits == 32 and not old_dom0:
+    if _in_shim(context):
         draft.say(
             "kernel.pv32",
             Level.WARN,
@@ -203,6 +203,37 @@ def _praise(context: Context, kernel: Kernel, draft: Draft) -> None:
         )
 
 
+def _in_shim(context: Context) -> bool:
+    """Whether the emitted config runs the kernel in the shim because it has 32 bits."""
+    options, target = context.options, context.target
+    old_dom0 = options.form == "xm" or (options.xen and options.xen < NO_PV32)
+    return target is not None and target.proof.bits == 32 and not old_dom0
+
+
+def _host(context: Context, draft: Draft) -> None:
+    """Say where the Xen that runs now has no PV; another one that --xen names may have it."""
+    options, machine, target = context.options, context.facts.machine, context.target
+    if options.type != "pv" or not machine.capabilities or _in_shim(context):
+        return
+    if options.xen and options.xen != _running(machine.hypervisor):
+        return
+    if any(re.fullmatch(r"xen-[\d.]+-x86_64", word) for word in machine.capabilities):
+        return
+    shim = "--type pvshim, which runs PV inside PVH"
+    draft.say(
+        "kernel.host-without-pv",
+        Level.WARN,
+        f"the host's {machine.hypervisor or 'Xen'} runs no PV guests, and this is to become one",
+        evidence=f"/sys/hypervisor/properties/capabilities: {' '.join(machine.capabilities)}",
+        remedy=f"--type pvh, or {shim}" if target and target.proof.pvh else shim,
+    )
+
+
+def _running(hypervisor: str) -> Optional[tuple[int, int]]:
+    found = re.match(r"Xen (\d+)\.(\d+)", hypervisor)
+    return (int(found[1]), int(found[2])) if found else None
+
+
 def _dom0(context: Context, kernel: Kernel, draft: Draft) -> None:
     """Say where dom0's Xen cannot unpack it: the one that was named, else the one that runs now.
 
@@ -211,8 +242,7 @@ def _dom0(context: Context, kernel: Kernel, draft: Draft) -> None:
     options = context.options
     since = SINCE.get(kernel.proof.compression)
     runs_on = context.facts.machine.hypervisor
-    running = re.match(r"Xen (\d+)\.(\d+)", runs_on)
-    xen = options.xen or (running and (int(running[1]), int(running[2])))
+    xen = options.xen or _running(runs_on)
     if not since or not xen or kernel.xenlinux:
         return
     if options.bootloader == "pvgrub" or options.type == "hvm":
@@ -279,6 +309,12 @@ STEP = Step(
         "kernel.not-installed": (
             "A kernel has to come, and by --initrd append (the default with --image) nothing that "
             "the guest brought is run, its package manager included."
+        ),
+        "kernel.host-without-pv": (
+            "Xen can be built without PV (CONFIG_PV). It tells its guests what it runs: "
+            "xen-3.0-x86_64 stands for PV, hvm-3.0-x86_64 for HVM and PVH. A kernel that boots PV "
+            "runs there in the shim (--type pvshim), one with a PVH entry point as PVH (--type "
+            "pvh). On another host the guest may be PV all the same: hence a warning only."
         ),
         "kernel.none": (
             "No kernel is there or known that can boot PV. --kernel-package gives one. RHEL 8, 9 "

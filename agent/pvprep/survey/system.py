@@ -105,6 +105,7 @@ def machine(guest: Guest) -> Machine:
         vcpus=os.cpu_count(),
         firmware="uefi" if guest.is_dir("/sys/firmware/efi") else "bios",
         init=init,
+        capabilities=_capabilities(guest),
     )
 
 
@@ -135,6 +136,15 @@ def _xen(guest: Guest) -> Virt:
     if not kind and not guest.exists("/sys/class/dmi/id"):
         return Virt.XEN_PV  # kernels before 4.12 do not say; a PV guest has no DMI
     return Virt.XEN_PVHVM if guest.names("/sys/bus/xen/devices") else Virt.XEN_HVM
+
+
+def _capabilities(guest: Guest) -> tuple[str, ...]:
+    """What the Xen under this guest can run; it may also refuse to say (`<denied>`).
+
+    Source: arch_get_xen_caps in Xen's xen/arch/x86/setup.c.
+    """
+    words = _line(guest, "/sys/hypervisor/properties/capabilities").split()
+    return tuple(word for word in words if re.match(r"(xen|hvm)-\d", word))
 
 
 def _hostname(guest: Guest) -> str:

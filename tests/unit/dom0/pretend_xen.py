@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -18,6 +18,20 @@ UP = {
 
 class Killed(BaseException):
     """What no program can catch: kill -9."""
+
+
+class PretendRecorder:
+    """Stands for a program that is recorded: it has printed all it will from the beginning."""
+
+    def __init__(self, xen: PretendXen) -> None:
+        self.xen = xen
+        self.ended = False
+
+    def over(self) -> bool:
+        return self.ended or not self.xen.domains
+
+    def end(self) -> None:
+        self.ended = True
 
 
 class PretendXen:
@@ -36,11 +50,17 @@ class PretendXen:
         self.creates = True
         self.dying = 1  # so often it is still there without its name
         self.fails = 0  # so often nothing can be started
+        self.devices: dict[str, dict[str, int]] = {"vbd": {"51712": 3}, "vif": {"0": 3}}
+        self.prints = b""  # on the PV domain's console
+        self.recorders: list[PretendRecorder] = []
         self.calls: list[str] = []
         self.clock = 0.0
         self.kill_at = -1
         self.points = 0
         self.restored = 0
+        self.mute: Callable[[str], bool] = lambda column: False  # what lvs does not tell
+        self.open = 0  # so often the volume is still open
+        self.attributes = "-"
         self._asked = 0
         self._leaving = False
 
@@ -60,6 +80,19 @@ class PretendXen:
 
     def wait(self, seconds: float) -> None:
         self.clock += seconds
+
+    def record(self, argv: Sequence[str], place: str, most: int) -> PretendRecorder:
+        self.point()
+        assert argv == ["xl", "console", "9"]
+        assert self.type == "pv"
+        assert all(one.ended for one in self.recorders), "two would share what is printed"
+        self.calls.append(" ".join(argv))
+        with open(place, "ab") as file:
+            file.write(self.prints)
+        recorder = PretendRecorder(self)
+        self.point()
+        self.recorders.append(recorder)
+        return recorder
 
     def run(self, argv: Sequence[str], timeout: float = 60) -> Done:
         self.point()
@@ -108,18 +141,36 @@ class PretendXen:
         self._asked = 0
         return Done(0)
 
-    def _xenstore_read(self, path: str) -> Done:
+    def _xenstore_list(self, path: str) -> Done:
+        if path == "/local/domain/0/name":
+            return Done(0)
+        assert path.startswith("/local/domain/9/device/")
+        numbers = self.devices.get(path[-3:], {})
+        return Done(0, "".join(f"{number}\n" for number in numbers)) if numbers else Done(1)
+
+    def _xenstore_read(self, path: str, *more: str) -> Done:
         if path == "/local/domain/0/name":
             return Done(0, "Domain-0\n")
+        if path.endswith("/state"):
+            names = [one.split("/")[5:7] for one in (path, *more)]
+            return Done(0, "".join(f"{self.devices[kind][number]}\n" for kind, number in names))
         assert path == "/local/domain/9/data/pvprep/boot"
         if self.report is None or self._asked <= self.polls:
             return Done(1)
         return Done(0, json.dumps(self.report) + "\n")
 
     def _lvs(self, *words: str) -> Done:
-        if words[0] == "--noheadings":
+        column = words[2]
+        if self.mute(column):
+            return Done(5, said="Can't get lock for vg0.")
+        if column == "vg_name,lv_name,segtype":
             return Done(0, "  vg0/bifit-disk/linear\n")
-        return Done(0 if words[0] in self.volumes else 5)
+        if column == "lv_attr":
+            assert words[3] == "vg0/bifit-disk"
+            self.open -= 1
+            return Done(0, f"  {self.attributes[0]}wi-a{'o' if self.open >= 0 else '-'}----\n")
+        assert words[2:] == ("lv_name", "vg0")
+        return Done(0, "".join(f"  {name[4:]}\n" for name in sorted(self.volumes)))
 
     def _lvcreate(self, *words: str) -> Done:
         assert not self.domains
@@ -131,6 +182,7 @@ class PretendXen:
 
     def _lvconvert(self, _: str, volume: str) -> Done:
         assert not self.domains, "never under a domain that runs"
+        assert self.open <= 0, "LVM would put it off"
         self.volumes.remove(volume)
         self.restored += 1
         return Done(0)

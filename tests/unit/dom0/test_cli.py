@@ -110,7 +110,8 @@ def test_from_stdin(files: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) ->
     "words",
     ["", "check", "check a b", "verify x", "fetch", "trial", "trial x", "trial --resume a --hvm x",
      "trial x --resume a", "trial --resume a/b", "check x --timeout 5", "check x --resume a",
-     "check x --restore", "fetch x --fix", "fetch x --hvm y", "check x --hvm a --domain b",
+     "check x --restore", "check x --evidence console", "trial x --hvm y --evidence none",
+     "fetch x --fix", "fetch x --hvm y", "check x --hvm a --domain b",
      "check x --fix=",
      "trial x --hvm y --timeout 0", "explain no.such", "explain x --json", "check x --pol y",
      "check x --policy /nowhere"],
@@ -169,6 +170,11 @@ def test_trial(files: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None
     home = str(files / "home")
     assert run(capfd, *words, host=PretendXen(UP), home=home)[:2] == (0, "")
     assert run(capfd, *words, "--timeout", 4, host=PretendXen(), home=home)[:2] == (3, "")
+    seen = PretendXen()
+    seen.prints, seen.devices = b"\nbifit login: ", {"vbd": {"51712": 4}}
+    status, _, err = run(capfd, *words, "--evidence", "console", host=seen, home=home)
+    assert (status, seen.type) == (0, "pv")
+    assert "up, by what dom0 sees" in err
     evil = ["trial", files / "evil.cfg", "--hvm", files / "old.cfg"]
     xen = PretendXen()
     assert run(capfd, *evil, host=xen, home=home)[0] == 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -12,7 +13,8 @@ import pytest
 from tests.unit.dom0.pretend_xen import UP, Killed, PretendXen, fresh
 
 from pvprep_dom0.errors import Dom0Error, Exit
-from pvprep_dom0.run import Done
+from pvprep_dom0.evidence import Watch
+from pvprep_dom0.run import Dom0, Done, Recorder
 from pvprep_dom0.state import State, Store
 from pvprep_dom0.trial import Stop, Trial
 
@@ -75,6 +77,12 @@ def unsynced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What dom0 sees need not last: fewer points to be killed at."""
+    monkeypatch.setattr("pvprep_dom0.trial._STEADY", 2)
+
+
+@pytest.fixture
 def bench(tmp_path: Path) -> Callable[..., Bench]:
     def make(xen: PretendXen, **options: Any) -> Bench:
         return Bench(tmp_path / "home", xen, **options)
@@ -90,7 +98,7 @@ def test_one_that_comes_up_is_kept(bench: Callable[..., Bench], unsynced: list[i
     assert len(unsynced) == 2 * (2 + 6) + 1
     assert xen.type == "pv"
     assert xen.volumes == {"vg0/bifit-disk"}
-    assert "up: root /dev/xvda1, network ens3, login on hvc0" in trial.told
+    assert "up, by its own report: root /dev/xvda1, network ens3, login on hvc0" in trial.told
     assert (trial.home / "bifit.pv.cfg").read_bytes() == PV
     assert trial.resume() is None
 
@@ -121,10 +129,221 @@ def test_one_that_does_not_is_hvm_again(
     assert "is kept: --restore would have used it" in trial.told
 
 
+def test_the_console_is_recorded_where_xenconsoled_keeps_none(
+    bench: Callable[..., Bench], tmp_path: Path
+) -> None:
+    """By a real terminal, of a stand-in for `xl console`."""
+    program = tmp_path / "xl"
+    program.write_text("#!/bin/sh\ntest -t 0 || exit\necho Kernel panic\nexec cat\n")
+    program.chmod(0o755)
+    recorded = tmp_path / "home/bifit.recorded"
+
+    class Terminal(PretendXen):
+        made: Optional[Recorder] = None
+
+        def record(self, argv: Sequence[str], place: str, most: int) -> Any:
+            self.made = Dom0().record([str(program), *argv[1:]], place, most)
+            return self.made
+
+        def wait(self, seconds: float) -> None:
+            super().wait(seconds)
+            end = time.monotonic() + 30
+            while self.made and time.monotonic() < end and not recorded.read_bytes():
+                time.sleep(0.01)
+
+    xen = Terminal()
+    recorded.parent.mkdir()
+    recorded.write_text("of a trial before\n")
+    trial = bench(xen, timeout=6)
+    assert trial.begin() is Exit.PUT_BACK
+    log = (trial.home / "bifit.console.log").read_text()
+    assert log == "it did not say that it is up within 6 s\nKernel panic\n"
+    assert xen.made
+    assert xen.made.over()
+    assert not recorded.exists()
+
+
+def test_a_domain_that_starts_anew_is_recorded_anew(bench: Callable[..., Bench]) -> None:
+    xen = PretendXen()
+    xen.prints = b"Kernel panic\n"
+    trial = bench(xen, timeout=6)
+    wait = xen.wait
+
+    def crash(seconds: float) -> None:
+        wait(seconds)
+        for recorder in xen.recorders[:1]:
+            recorder.ended = True
+
+    xen.wait = crash  # type: ignore[method-assign]
+    assert trial.begin() is Exit.PUT_BACK
+    assert "Kernel panic\nKernel panic\n" in (trial.home / "bifit.console.log").read_text()
+    assert len(xen.recorders) == 2
+    assert all(one.ended for one in xen.recorders)
+
+
+@pytest.mark.parametrize(("logs", "records"), [(True, 0), (False, 1)])
+def test_xenconsoleds_log_is_taken_where_it_goes_on(
+    bench: Callable[..., Bench], logs: bool, records: int
+) -> None:
+    """One that is only left over from before is found out, after a while."""
+    xen = PretendXen()
+    xen.prints = b"recorded\n"
+    trial = bench(xen, timeout=60)
+    log = trial.consoles / "guest-bifit.log"
+    log.write_text("before\n")
+    wait = xen.wait
+
+    def printed(seconds: float) -> None:
+        wait(seconds)
+        if logs and xen.type == "pv" and "logged" not in log.read_text():
+            log.write_text("before\nlogged\n")
+
+    xen.wait = printed  # type: ignore[method-assign]
+    assert trial.begin() is Exit.PUT_BACK
+    assert len(xen.recorders) == records
+    kept = (trial.home / "bifit.console.log").read_text()
+    assert kept.endswith("s\nlogged\n" if logs else "s\nrecorded\n")
+
+
+def test_a_log_that_was_rotated_is_read_from_its_beginning(bench: Callable[..., Bench]) -> None:
+    xen = PretendXen()
+    trial = bench(xen, timeout=6)
+    log = trial.consoles / "guest-bifit.log"
+    log.write_text("before\n" * 100)
+    wait = xen.wait
+
+    def rotated(seconds: float) -> None:
+        wait(seconds)
+        if xen.type == "pv":
+            log.write_text("logged\n")
+
+    xen.wait = rotated  # type: ignore[method-assign]
+    trial.begin()
+    assert (trial.home / "bifit.console.log").read_text().endswith("s\nlogged\n")
+
+
+CONNECTED = {"vbd": {"51712": 4, "51728": 4}, "vif": {"0": 4}}
+PROMPT = b"\r\nDebian GNU/Linux 12 bifit hvc0\r\n\r\nbifit login: [   12.1] random: ready\r\n"
+
+
+def outside(**more: Any) -> PretendXen:
+    """With a guest that comes up, and has no pvprep that could report."""
+    xen = PretendXen()
+    xen.prints, xen.devices = PROMPT, CONNECTED
+    for name, value in more.items():
+        setattr(xen, name, value)
+    return xen
+
+
+def test_a_guest_that_cannot_report_is_kept_by_what_dom0_sees(
+    bench: Callable[..., Bench],
+) -> None:
+    xen = outside()
+    trial = bench(xen, evidence="console")
+    assert trial.begin() is Exit.DONE
+    assert xen.type == "pv"
+    assert "up, by what dom0 sees: a login is on its console" in trial.told
+    assert "connected are vbd 51712, vbd 51728, vif 0" in trial.told
+    assert "its own report" not in trial.told
+    assert all(one.ended for one in xen.recorders)
+
+
+def test_unasked_nothing_but_the_report_counts(bench: Callable[..., Bench]) -> None:
+    xen = outside()
+    trial = bench(xen)
+    assert trial.begin() is Exit.PUT_BACK
+    assert xen.type == "hvm"
+    assert "if there is no pvprep in it that could report, --evidence console" in trial.told
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_a_report_goes_before_what_dom0_sees(bench: Callable[..., Bench], up: bool) -> None:
+    """It may come a while later, and is believed where it says no, too."""
+    xen = outside(report={**UP, "up": up}, polls=12)
+    trial = bench(xen, evidence="console")
+    assert trial.begin() is (Exit.DONE if up else Exit.PUT_BACK)
+    assert ("up, by its own report" if up else "without its own consent") in trial.told
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"prints": b""}, "and no login prompt is on its console"),
+        ({"prints": b"systemd[1]: Started login: getty\r\n"}, "no login prompt"),
+        ({"prints": b"Give root password for maintenance\r\n"}, "no login prompt"),
+        ({"devices": {"vbd": {"51712": 4, "51728": 3}, "vif": {"0": 2}}},
+         "and vbd 51728 is not connected, vif 0 is not connected"),
+        ({"devices": {"vif": {"0": 4}}}, "and it has no disk"),
+        ({"prints": b"", "devices": {}}, "and no login prompt is on its console"),
+    ],
+)  # fmt: skip
+def test_what_dom0_does_not_see_is_told(
+    bench: Callable[..., Bench], more: dict[str, Any], reason: str
+) -> None:
+    xen = outside(**more)
+    trial = bench(xen, evidence="console")
+    assert trial.begin() is Exit.PUT_BACK
+    assert xen.type == "hvm"
+    assert reason in trial.told
+
+
+def test_what_dom0_sees_has_to_last(bench: Callable[..., Bench]) -> None:
+    """A disk that goes away again and again is none."""
+    xen = outside()
+    wait = xen.wait
+
+    def flicker(seconds: float) -> None:
+        wait(seconds)
+        xen.devices = {"vbd": {"51712": 3 if xen.clock % 20 < 2 else 4}}
+
+    xen.wait = flicker  # type: ignore[method-assign]
+    assert bench(xen, evidence="console").begin() is Exit.PUT_BACK
+
+
+def test_the_login_of_a_boot_before_does_not_count() -> None:
+    xen = outside()
+    watch = Watch(xen)
+    watch.look(9, PROMPT)
+    assert watch.up
+    xen._xenstore_list = lambda path: Done(1)  # type: ignore[method-assign]
+    watch.look(10, PROMPT)
+    assert (watch.login, watch.lacks) == (False, "no login prompt is on its console")
+    watch.look(10, PROMPT + b"Linux version 6.1\r\n" + PROMPT)
+    assert watch.login
+
+
 def test_restore_gives_the_disk_back(bench: Callable[..., Bench]) -> None:
     xen = PretendXen()
     assert bench(xen, restore=True).begin() is Exit.PUT_BACK
     assert (xen.restored, xen.volumes, xen.type) == (1, {"vg0/bifit-disk"}, "hvm")
+
+
+def test_what_was_not_restored_is_never_called_so(bench: Callable[..., Bench]) -> None:
+    """lvs fails once the PV domain is tried: the HVM domain runs again, on the disk as it is."""
+    xen = PretendXen()
+    xen.mute = lambda column: "starting bifit as PV" in trial.said
+    trial = bench(xen, restore=True)
+    assert trial.begin() is Exit.PUT_BACK
+    assert (xen.restored, xen.type) == (0, "hvm")
+    assert "vg0/bifit-disk NOT RESTORED: Can't get lock for vg0." in trial.told
+    assert " restored" not in trial.told
+    assert trial.said[-1].endswith("; NOT RESTORED: vg0/bifit-disk")
+
+
+def test_a_snapshot_that_somebody_removed_is_not_called_restored(
+    bench: Callable[..., Bench],
+) -> None:
+    xen = PretendXen()
+    made = xen._xl_create
+
+    def create(*words: str) -> Any:
+        xen.volumes.discard("vg0/bifit-disk-pvprep-1")
+        return made(*words)
+
+    xen._xl_create = create  # type: ignore[method-assign]
+    trial = bench(xen, restore=True)
+    assert trial.begin() is Exit.PUT_BACK
+    assert "vg0/bifit-disk NOT RESTORED: vg0/bifit-disk-pvprep-1 is gone" in trial.told
 
 
 @pytest.mark.parametrize(("fails", "kind"), [(1, "pv"), (2, "hvm"), (7, "hvm")])
@@ -235,6 +454,7 @@ SCENARIOS: dict[str, Callable[[], tuple[PretendXen, dict[str, Any]]]] = {
     "not up": lambda: (PretendXen(), {"timeout": 6}),
     "restored": lambda: (PretendXen({**UP, "up": False}), {"restore": True}),
     "no loader": lambda: (_without_loader(), {"restore": True}),
+    "up by console": lambda: (outside(), {"evidence": "console"}),
 }
 
 
@@ -244,6 +464,7 @@ def _without_loader() -> PretendXen:
     return xen
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_kill_at_any_point(bench: Callable[..., Bench], tmp_path: Path, scenario: str) -> None:
     """Then --resume, which is killed at some point as well, and another."""
@@ -266,15 +487,17 @@ def test_a_kill_at_any_point(bench: Callable[..., Bench], tmp_path: Path, scenar
         xen.kill_at = -1
         assert trial.resume() in (None, Exit.DONE, Exit.PUT_BACK)
         untouched = not any(call.startswith("xl shutdown") for call in xen.calls)
-        wanted = "hvm" if untouched or scenario != "up" else "pv"
+        wanted = "pv" if scenario.startswith("up") and not untouched else "hvm"
         assert xen.type == wanted, kills
         assert trial.resume() is None
         assert not list(trial.home.glob("trial-*.json"))
+        assert not (trial.home / "bifit.recorded").exists()
         if scenario == "restored" and not untouched:
             assert (xen.restored, xen.volumes) == (1, {"vg0/bifit-disk"})
     assert kills > 40
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_asked_to_stop_at_any_point(
     bench: Callable[..., Bench], tmp_path: Path, scenario: str

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.xenstored import Xenstored
 
 from pvprep_dom0 import xenstore
 from pvprep_dom0.errors import Dom0Error
-from pvprep_dom0.run import Done
+from pvprep_dom0.run import Dom0, Done
 
 CONFIG = b'name = "bifit"\n' * 200
 
@@ -135,3 +136,19 @@ def test_a_report_that_cannot_be_understood_is_none(text: str) -> None:
     store = PretendXenstore()
     store.nodes["boot"] = text
     assert xenstore.boot_report(store, 7) is None
+
+
+def test_devices_are_read_as_the_real_xenstore_has_them(
+    xenstored: Xenstored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XENSTORED_RUNDIR", str(xenstored.directory))
+    base = "/local/domain/6/device"
+    states = {"vbd/51712": "4", "vbd/51728": "4", "vif/0": "2"}
+    xenstored.tree({f"{base}/{name}/state": state for name, state in states.items()}, "n6 r0")
+    found = {"vbd 51712": True, "vbd 51728": True, "vif 0": False}
+    assert xenstore.frontends(Dom0(), 6) == found
+    xenstored.dom0("rm", f"{base}/vif")
+    assert xenstore.frontends(Dom0(), 6) == {"vbd 51712": True, "vbd 51728": True}
+    xenstored.dom0("rm", f"{base}/vbd/51728/state")  # as when it goes away in between
+    assert xenstore.frontends(Dom0(), 6) == {"vbd 51712": False, "vbd 51728": False}
+    assert xenstore.frontends(Dom0(), 7) == {}

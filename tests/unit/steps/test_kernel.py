@@ -240,6 +240,54 @@ def test_a_kernel_that_dom0_cannot_unpack(
     )
 
 
+WITH_PV = ("xen-3.0-x86_64", "hvm-3.0-x86_32", "hvm-3.0-x86_32p", "hvm-3.0-x86_64")
+WITHOUT = WITH_PV[1:]
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "options", "told"),
+    [
+        (WITHOUT, {}, True),
+        (WITHOUT, {"bootloader": "pvgrub"}, True),
+        (WITHOUT, {"xen": (4, 17)}, True),  # the one that it runs on
+        (WITHOUT, {"xen": (4, 18)}, False),  # another host
+        (WITHOUT, {"type": "pvh"}, False),
+        (WITHOUT, {"type": "pvshim"}, False),
+        (WITHOUT, {"type": "hvm"}, False),
+        (("xen-3.0-x86_32p", *WITHOUT), {}, True),  # for 32-bit kernels only
+        (WITH_PV, {}, False),
+        ((), {}, False),  # it does not say
+    ],
+)
+def test_a_host_without_pv(
+    capabilities: tuple[str, ...], options: dict[str, Any], told: bool
+) -> None:
+    facts = guest(kernels=[kernel()], machine={"capabilities": capabilities})
+    draft = run("kernel", facts, **options)
+    assert ("kernel.host-without-pv" in ids(draft)) is told
+    assert not draft.errors
+
+
+def test_what_to_do_on_a_host_without_pv() -> None:
+    facts = guest(kernels=[kernel(proof={"pvh": True})], machine={"capabilities": WITHOUT})
+    found = said(run("kernel", facts), "kernel.host-without-pv")
+    assert found.level is Level.WARN
+    assert found.message.startswith("the host's Xen 4.17 runs no PV guests")
+    assert found.evidence.endswith("capabilities: hvm-3.0-x86_32 hvm-3.0-x86_32p hvm-3.0-x86_64")
+    assert found.remedy == "--type pvh, or --type pvshim, which runs PV inside PVH"
+    for kernels in ([kernel(proof={"pvh": False})], []):  # one that is yet to be installed, too
+        facts = guest(kernels=kernels, machine={"capabilities": WITHOUT})
+        found = said(run("kernel", facts), "kernel.host-without-pv")
+        assert found.remedy == "--type pvshim, which runs PV inside PVH"
+
+
+def test_a_32_bit_kernel_is_in_the_shim_on_a_host_without_pv() -> None:
+    facts = guest(kernels=[kernel(proof={"bits": 32})], machine={"capabilities": WITHOUT})
+    found = ids(run("kernel", facts))
+    assert "kernel.pv32" in found
+    assert "kernel.host-without-pv" not in found
+
+
 def test_xenlinux_kernels_were_always_loaded() -> None:
     draft = run("kernel", guest(kernels=[XENLINUX]), xen=(3, 2))
     assert "kernel.dom0-too-old" not in ids(draft)

@@ -256,6 +256,21 @@ def test_the_machine_under_a_running_system(tmp_path: Path) -> None:
     assert machine.init == "systemd"
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("xen-3.0-x86_64 xen-3.0-x86_32p hvm-3.0-x86_32 hvm-3.0-x86_64 \n",
+         ("xen-3.0-x86_64", "xen-3.0-x86_32p", "hvm-3.0-x86_32", "hvm-3.0-x86_64")),
+        ("<denied>\n", ()),
+        ("\n", ()),
+    ],
+)  # fmt: skip
+def test_what_the_host_can_run(tmp_path: Path, text: str, found: tuple[str, ...]) -> None:
+    tree(tmp_path, {**XEN, "sys/hypervisor/properties/capabilities": text})
+    assert system.machine(Running(str(tmp_path))).capabilities == found
+    assert system.machine(Guest(str(tmp_path))).capabilities == ()
+
+
 def test_memory_is_what_the_firmwares_map_says(tmp_path: Path) -> None:
     memmap = {
         0: ("System RAM", 0, 0x9FBFF), 1: ("Reserved", 0x9FC00, 0x9FFFF),
