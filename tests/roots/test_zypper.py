@@ -103,6 +103,18 @@ def test_the_first_name_that_can_be_had_is_chosen(tree: Path) -> None:
     assert "kernel-xen: No provider of 'kernel-xen' found." in told.error.message
 
 
+@pytest.mark.parametrize("check", ["gpgcheck=1\n", "pkg_gpgcheck=1\nrepo_gpgcheck=0\n"])
+def test_what_nobody_has_signed_is_refused(tree: Path, check: str) -> None:
+    listed = tree / "etc/zypp/repos.d/extra.repo"
+    listed.write_text(listed.read_text().replace("gpgcheck=0\n", check))
+    before = rpms.installed(tree)
+    told = install(tree, "kernel-default")
+    assert told.error is not None
+    assert any("sign" in text.lower() for text in (told.error.message, *told.lines)), told
+    assert rpms.installed(tree) == before
+    assert not (tree / "boot/2").exists()
+
+
 def test_a_lock_on_packages_is_reported_and_respected(tree: Path) -> None:
     chroot.run(tree, ["zypper", "--non-interactive", "addlock", "kernel-default"])
     (found,) = rpmcheck.check(Guest(str(tree)))
