@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests import readme
 from tests.bench import on_images, trees
 from tests.guests import hostapt, roots
 from tests.guests.profiles import BOOKWORM_WITH_PYTHON, Profile
@@ -149,17 +150,24 @@ def guest() -> list[dict[str, object]]:
 
 
 def main(what: Sequence[str]) -> int:
-    """Measure, print, and say by the status whether all ratios are within their limits.
+    """Measure, print, and say by the status whether all ratios are within their limits; both go
+    into the README.
 
     what: "guest", "images" or nothing, for both; with "others", images beside virt-customize and
     virt-v2v, too, which takes a quarter of an hour where there is no hardware support.
     """
-    results: list[dict[str, object]] = []
+    parts: dict[str, list[dict[str, object]]] = {}
     others = "others" in what
     if "images" in what or "guest" not in what:
-        results += on_images.main(row, others)
+        parts["images"] = on_images.main(row, others)
     if "guest" in what or "images" not in what:
-        results += guest()
+        parts["guest"] = guest()
+    for part, rows in parts.items():
+        lines = ([_cell(value) for name, value in one.items() if name != "ok"] for one in rows)
+        head = ("what", "beside", "it", "that", "ratio", "limit")
+        date = f"Measured {time.strftime('%Y-%m-%d')}:\n\n"
+        readme.put(f"bench-{part}", date + readme.table(head, lines))
+    results = [one for rows in parts.values() for one in rows]
     (TOP / "build" / "bench.json").write_text(json.dumps(results, indent=2) + "\n")
     print(f"measured {time.strftime('%Y-%m-%d')}, seconds unless it says otherwise\n")
     print(f"{'what':<30} {'beside':<32} {'it':>7} {'that':>7} {'ratio':>6}  limit")
@@ -168,6 +176,10 @@ def main(what: Sequence[str]) -> int:
         limit = f"{result['limit']}{'' if result['ok'] else '  EXCEEDED'}"
         print(f"{result['what']:<30} {result['beside']:<32} {numbers}  {limit}")
     return 0 if all(result["ok"] for result in results) else 1
+
+
+def _cell(value: object) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def row(
