@@ -107,7 +107,7 @@ class _Slowly(BaseHTTPRequestHandler):
     files: ClassVar[dict[str, bytes]] = {}
 
     def do_GET(self) -> None:
-        data = self.files.get(self.path)
+        data = self.files.get(self.path.rsplit("/", 1)[-1])
         if data is None:
             return self.send_error(404)
         self.send_response(200)
@@ -135,8 +135,8 @@ def test_an_interrupt_ends_a_download_and_nothing_is_installed(
     data = deb.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     listed = control + f"Filename: ./slow.deb\nSize: {len(data)}\nSHA256: {digest}\n".encode()
-    files = {"slow.deb": data, "Packages": listed}
-    _Slowly.files = {f"{top}{name}": files[name] for top in ("/", "/./") for name in files}
+    release = f"SHA256:\n {hashlib.sha256(listed).hexdigest()} {len(listed)} Packages\n".encode()
+    _Slowly.files = {"slow.deb": data, "Packages": listed, "Release": release}
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Slowly)
     address = f"http://127.0.0.1:{server.server_port}"
     (tree / "etc/apt/sources.list").write_text(f"deb [trusted=yes] {address} ./\n")

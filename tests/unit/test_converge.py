@@ -6,6 +6,7 @@ import dataclasses
 import io
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -412,3 +413,14 @@ def test_a_source_that_cannot_be_read_changes_nothing(case: Case, tmp_path: Path
         case.prepare(kernel_from=str(tmp_path / "absent"))
     assert caught.value.status is Exit.NOT_READY
     assert changed(before, snapshot(case.root)) == {}
+
+
+def test_a_second_signal_does_not_keep_the_first_from_putting_all_back() -> None:
+    with converge._interruptible():
+        with pytest.raises(KeyboardInterrupt, match="stopped by SIGTERM"):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+        time.sleep(0.05)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
