@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -33,6 +34,9 @@ def run(
     journal = Journal(guest)
     if dry_run:
         return _rehearse(journal, screen, as_json)
+    if os.geteuid() != 0:
+        hint = "run it as root, for example with sudo"
+        raise PvprepError(f"`{verb}` is not run as root", hint, Exit.NOT_READY)
     screen.start_log(verb)
     if _installed(journal):
         if guest.layout and not trusted:
