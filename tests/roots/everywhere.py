@@ -48,7 +48,7 @@ class Layer:
 
     def history(self, verb: str) -> Exit:
         """`recover` or `rollback`, in this process."""
-        return history.run(verb, Guest(str(self.root)), False, False, False)
+        return history.run(verb, Guest(str(self.root)), False, False, False, False)
 
     @property
     def ready(self) -> bool:
