@@ -101,6 +101,21 @@ def test_without_network_the_source_is_named(tree: Path) -> None:
     assert "sources.list" in told.error.hint
 
 
+def test_a_dpkg_that_is_killed_is_an_error_and_what_it_left_goes(
+    tree: Path, tmp_path: Path
+) -> None:
+    before = dpkg.installed(Guest(str(tree)))
+    deb = package(tmp_path, "killer", preinst="kill -9 $PPID; sleep 1")
+    told = install(tree, files=(deb,))
+    assert told.error is not None
+    assert "killed" in f"{told.error.message} {told.text}".lower() or "signal" in told.error.message
+    # dpkg's own journal alone knows of it, until dpkg runs again.
+    assert work(tree, lambda apt: apt.mend()).error is not None
+    purged = work(tree, lambda apt: (apt.purge(["killer:all"]), apt.mend()))
+    assert purged.error is None
+    assert purged.installed == before
+
+
 class _Slowly(BaseHTTPRequestHandler):
     """An archive of one package, which comes so slowly that somebody presses Ctrl-C."""
 

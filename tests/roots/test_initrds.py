@@ -128,6 +128,15 @@ def test_a_hook_that_fails_is_told_in_its_words(tree: Path) -> None:
     assert "hooks/broken failed with return 1" in caught.value.message
 
 
+def test_a_builder_that_is_killed_is_told(tree: Path) -> None:
+    hook = tree / "etc/initramfs-tools/hooks/killer"
+    hook.write_text('#!/bin/sh\n[ "$1" = prereqs ] && exit\nkill -9 $PPID\n')
+    hook.chmod(0o755)
+    with pytest.raises(PvprepError, match=r"initramfs-tools failed for .* \(signal 9\)"):
+        _build(tree, "initramfs-tools")
+    assert not (tree / initrds.SCRATCH[1:]).exists()
+
+
 def test_modules_dep_without_sys_is_explained(tree: Path) -> None:
     """As it is for a running guest whose chroot lacks /sys."""
     (tree / "etc/initramfs-tools/conf.d/x").write_text("MODULES=dep\n")

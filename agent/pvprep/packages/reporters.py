@@ -75,12 +75,15 @@ class Installing:
         """Nothing to put away."""
 
     def run(self, manager: Any) -> int:
-        """Run dpkg through apt's package manager in the child."""
+        """Run dpkg through apt's package manager in the child; 1, and apt gives up, if it fails.
+
+        With 2 apt would begin anew, for another CD-ROM: here everything was fetched.
+        """
         if self.held.number:
-            return 2  # it has not begun
+            return 1  # it has not begun
         with self.held.released():
             self.status = self.child.run(manager.do_install)
-        return self.status if self.status in (0, 1, 2) else 2
+        return 1 if self.status else 0
 
 
 def _size(number: float) -> str:
