@@ -103,7 +103,7 @@ def _modules(place: str, version: str, directory: str) -> str:
     try:
         for member, stream in Walk(open_file(place)):
             match = pattern.fullmatch(member.name)
-            if not match or not stat.S_ISREG(member.mode) or ".." in match[1].split("/"):
+            if not match or not stat.S_ISREG(member.mode):
                 continue
             total += member.size
             if total > _MODULES_MAX:
@@ -136,8 +136,14 @@ def _unpack_files(directory: str, files: Mapping[str, str]) -> str:
 
 
 def _made(directory: str, name: str) -> str:
-    """The path of a file there, whose directory is made."""
-    place = os.path.join(directory, name)
+    """The path of a file there, whose directory is made; PayloadError where it would lie outside.
+
+    A name may begin with `/`, as what follows lib/modules/VERSION/ in an image that means harm.
+    """
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." in parts or not parts:
+        raise PayloadError(f"a file in it is named {name!r}")
+    place = os.path.join(directory, *parts)
     os.makedirs(os.path.dirname(place), exist_ok=True)
     return place
 

@@ -50,7 +50,7 @@ def needed(guest: Guest, version: str, names: Sequence[str]) -> dict[str, str]:
                 f"{directory}/modules.dep does not know {name.replace('_', '-')}", _AGAIN
             )
         for one in (*reversed(table[file]), file):
-            if ".." in one.split("/") or not one.endswith(SUFFIXES):
+            if one.startswith("/") or ".." in one.split("/") or not one.endswith(SUFFIXES):
                 raise PvprepError(f"{directory}/modules.dep names {one!r}, which is no module")
             if one not in found:
                 found[one] = _name(one)
@@ -109,7 +109,7 @@ def indexed(guest: Guest, place: str, version: str, names: Sequence[str]) -> dic
         for path in paths:
             if not os.path.lexists(os.path.join(directory, path)):
                 times[path] = _time(guest, f"{top}/{path}")
-        plain = {path: f"{path.split('.ko')[0]}.ko" for path in times}
+        plain = {path: f"{path[: path.rindex('.ko')]}.ko" for path in times}
         problem = unpack_files(
             directory, {name: guest.host(f"{top}/{path}") for path, name in plain.items()}
         )
