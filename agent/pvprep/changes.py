@@ -85,12 +85,14 @@ class Additions:
 
     modules: to be there, by name, with all that they depend on. files: pairs of a path in the
     initrd (`conf/modules`) and the content that replaces what is there. flat: modules lie in lib/
-    and init loads them by file, as nash does; else they lie in lib/modules with an index.
+    and init loads them by file, as nash does; else they lie in lib/modules with an index. base: the
+    initrd of another kernel, which a new one is made from; "" where the kernel has its own.
     """
 
     modules: tuple[str, ...] = ()
     files: tuple[tuple[str, bytes], ...] = ()
     flat: bool = False
+    base: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -130,7 +132,8 @@ class PlaceKernel:
 class BuildInitrd:
     """Build the initrd of a kernel beside the old one, prove its content, then swap it in.
 
-    tool: which builder. adds: what the old one is to be extended by instead of being built anew.
+    tool: which builder. adds: what the old one, or another kernel's, is to be extended by instead
+    of being built anew.
     """
 
     step: str

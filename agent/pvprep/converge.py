@@ -38,7 +38,7 @@ def look(guest: Guest, options: Options, shelf: Optional[outside.Shelf] = None) 
     shelf: what options.kernel_from holds, where that has been read already.
     """
     try:
-        facts = survey.take(guest, plan.reads())
+        facts = survey.take(guest, plan.reads(), every_initrd=options.initrd == "append")
         shelf = shelf or shelf_of(options)
         if shelf:
             facts = replace(facts, offers=outside.offers(guest, shelf))

@@ -230,8 +230,9 @@ class KernelProof:
 class InitrdProof:
     """What an initrd really holds, read by unpacking every archive in it (later files win).
 
-    modules: names of kernel modules, with `_` for `-`, without suffix, for each kernel version
-    found. preload: modules named for loading before anything else, in order, `_` for `-`.
+    modules: names of kernel modules, with `_` for `-`, without suffix, for whatever kernel;
+    by_version: those in the directory of one. preload: modules named for loading before anything
+    else, in order, `_` for `-`.
     resume: the RESUME= or resume= it carries. links: names of .link files. problem: why it could
     not be read.
     """
@@ -240,10 +241,17 @@ class InitrdProof:
     compression: tuple[str, ...] = ()
     modules: frozenset[str] = frozenset()
     versions: tuple[str, ...] = ()
+    by_version: Mapping[str, frozenset[str]] = field(default_factory=dict)
     preload: tuple[str, ...] = ()
     resume: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)  # small configuration files, by path
     problem: str = ""
+
+    def loadable(self, version: str) -> frozenset[str]:
+        """The modules that a kernel finds: all but those that lie with other kernels' alone."""
+        own = self.by_version.get(version, frozenset())
+        others = [names for one, names in self.by_version.items() if one != version]
+        return self.modules - (frozenset().union(*others) - own)
 
 
 @dataclass(frozen=True)
@@ -262,7 +270,7 @@ class Kernel:
     config_path: str = ""
     config_lines: Mapping[str, int] = field(default_factory=dict)  # where each stands in it
     builtin: frozenset[str] = frozenset()
-    modules: frozenset[str] = frozenset()  # the frontends that lie under /lib/modules
+    modules: frozenset[str] = frozenset()  # what lies under /lib/modules
     package: str = ""
 
     @property

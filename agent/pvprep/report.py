@@ -240,6 +240,8 @@ def headline(change: Change) -> str:
         return f"make directory {change.path}"
     if isinstance(change, MakeLink):
         return f"link {change.path} to {change.target}"
+    if isinstance(change, BuildInitrd) and change.adds and change.adds.base:
+        return f"make {change.path} of {change.adds.base} and the modules of {change.version}"
     if isinstance(change, BuildInitrd) and change.adds:
         return f"append {', '.join(change.adds.names)} to {change.path}"
     if isinstance(change, PlaceKernel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,10 @@ from tests.roots import disks, snapshot, trees
 from tests.roots.runs import AGENT, Result, has_driver, names, pvprep, restored
 from tests.unit.outside.sources import image
 
+from pvprep.facts import InitrdProof
 from pvprep.guest import Guest
 from pvprep.packages import dpkg
+from pvprep.survey.initrd_image import prove_initrd
 
 pytestmark = pytest.mark.roots
 
@@ -28,11 +31,15 @@ from pvprep import converge, errors
 from pvprep.guest import Guest
 from pvprep.options import Options
 from pvprep.report import Screen, diffs
-root, source, verb = sys.argv[1:]
-screen, options = Screen(), Options(kernel_from=source)
+root, source, verb, initrd = sys.argv[1:]
+screen, options = Screen(), Options(kernel_from=source, initrd=initrd)
+class Still(Guest):
+    def run(self, argv, **_more):
+        raise AssertionError(f"{argv} was run")
 try:
     if verb == "prepare":
-        plan = converge.prepare(Guest(root), options, screen)
+        guest = Still(root) if initrd == "append" else Guest(root)
+        plan = converge.prepare(guest, options, screen)
     else:
         plan = converge.look(Guest(root), options)
         screen.plan(plan)
@@ -45,9 +52,11 @@ except errors.PvprepError as error:
 """
 
 
-def run(root: Path, source: object, verb: str = "prepare") -> Result:
-    """Prepare the tree, or look at what that would do."""
-    argv = ["/usr/bin/python3", "-c", PREPARE, str(root), str(source), verb]
+def run(
+    root: Path, source: object, verb: str = "prepare", initrd: str = "rebuild"
+) -> Result:
+    """Prepare the tree, or look at what that would do; by append none of its programs may run."""
+    argv = ["/usr/bin/python3", "-c", PREPARE, str(root), str(source), verb, initrd]
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(AGENT), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(argv, env=env, capture_output=True, text=True, cwd="/")
     return Result(done.returncode, done.stdout, done.stderr)
@@ -248,3 +257,137 @@ def test_a_kernel_that_is_cut_short_leaves_the_guest_as_it_was(tmp_path: Path) -
         assert done.status == 3, done.err
         assert "everything was put back" in done.err
         assert restored(before, root) == []
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What came of one guest none of whose programs ran. unpacked: what the kernel unpacks."""
+
+    version: str
+    base: bytes
+    image: bytes
+    mode: int
+    dry: Result
+    prepared: Result
+    check: Result
+    written_by_second: list[str]
+    unpacked: Path
+    proof: InitrdProof
+    real: disks.Taken
+    promised: disks.Taken
+    rolled_back: Result
+    left: list[str]
+
+    def modprobe(self, name: str) -> list[str]:
+        """The files that modprobe would load, in its order."""
+        argv = ["modprobe", "-d", str(self.unpacked), "-S", self.version, "--show-depends", name]
+        done = subprocess.run(argv, capture_output=True, text=True, check=True)
+        return [line.split()[1] for line in done.stdout.splitlines() if line.startswith("insmod")]
+
+
+@pytest.fixture(scope="module")
+def appended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appended]:
+    with roots.in_memory(tmp_path_factory.mktemp("kernel-from") / "memory") as work:
+        yield _tell_appended(work)
+
+
+def _tell_appended(work: Path) -> Appended:
+    root, source = work / "root", work / "source"
+    roots.unpack(roots.build_profile(profiles.BOOKWORM), root)
+    version = without_pv(root, source)
+    base = root / f"boot/initrd.img-{OLD}"
+    base.write_bytes(_of_another(base, version, work / "repacked"))
+    base.chmod(0o600)
+    before = snapshot.take(root)
+    dry = run(root, source, "look", "append")
+    prepared = run(root, source, initrd="append")
+    assert prepared.status == 0, prepared.err
+    converted = snapshot.take(root)
+    run(root, source, initrd="append")
+    written_by_second = snapshot.differences(converted, snapshot.take(root))
+    made = root / f"boot/initrd.img-{version}"
+    unpacked = _unpack(made.read_bytes()[len(base.read_bytes()) :], work / "unpacked")
+    check = pvprep(root, "check", "--json")
+    return Appended(
+        version, base.read_bytes(), made.read_bytes(), made.stat().st_mode & 0o777, dry, prepared,
+        check, written_by_second, unpacked, prove_initrd(str(made)),
+        disks.taken(root, work / "disk"), disks.promised(root, check.json["pygrub"]),
+        pvprep(root, "rollback", "--verify"), restored(before, root),
+    )  # fmt: skip
+
+
+def _of_another(image: Path, version: str, directory: Path) -> bytes:
+    """The guest's initrd as it would be for the old kernel."""
+    directory.mkdir()
+    unpack = ["cpio", "-idu", "--quiet", "--no-absolute-filenames"]
+    plain = subprocess.run(["zstd", "-dc", str(image)], stdout=-1, check=True).stdout
+    subprocess.run(unpack, input=plain, cwd=directory, check=True)
+    (modules,) = (directory / "usr/lib/modules").iterdir()
+    assert modules.name == version
+    modules.rename(modules.with_name(OLD))
+    names = "\n".join(sorted(str(one.relative_to(directory)) for one in directory.rglob("*")))
+    packed = subprocess.run(
+        ["cpio", "-o", "-H", "newc", "--quiet"],
+        input=names.encode(), cwd=directory, stdout=-1, check=True,
+    ).stdout  # fmt: skip
+    return subprocess.run(["zstd", "-c"], input=packed, stdout=-1, check=True).stdout
+
+
+def _unpack(added: bytes, directory: Path) -> Path:
+    """What was appended, by the programs that distributions have for it."""
+    directory.mkdir()
+    (directory / "usr/lib").mkdir(parents=True)
+    (directory / "lib").symlink_to("usr/lib")
+    unpacker = zlib.decompressobj(wbits=31)
+    modules = unpacker.decompress(added.lstrip(b"\0"))
+    for archive in (modules, unpacker.unused_data.lstrip(b"\0")):
+        unpack = ["cpio", "-idu", "--quiet", "--no-absolute-filenames"]
+        subprocess.run(unpack, input=archive, cwd=directory, check=True)
+    return directory
+
+
+def test_without_a_program_of_the_guest_its_initrd_is_made_of_another_kernel_s(
+    appended: Appended,
+) -> None:
+    image = f"/boot/initrd.img-{appended.version}"
+    told = f"{image} made of /boot/initrd.img-{OLD} and "
+    assert f"{appended.version} has no initrd" in appended.dry.err
+    assert told in appended.dry.err and told in appended.prepared.err
+    assert f"# make {image} of /boot/initrd.img-{OLD} and the modules of" in appended.dry.err
+    assert appended.image.startswith(appended.base)
+    assert appended.mode == 0o600, "as what it is made of"
+    assert (appended.check.status, appended.check.json["ready"]) == (0, True), appended.check.err
+    assert appended.written_by_second == []
+
+
+def test_it_holds_what_the_other_holds_for_the_new_kernel(appended: Appended) -> None:
+    proof = appended.proof
+    assert (proof.problem, proof.kind) == ("", "initramfs-tools")
+    assert set(proof.versions) == {OLD, appended.version}
+    wanted = {"ext4", "xen_blkfront", "xen_netfront"}
+    assert wanted <= proof.by_version[appended.version]
+    assert len(proof.by_version[OLD]) > 20
+    assert proof.by_version[OLD] <= proof.by_version[appended.version]
+    assert proof.preload[:2] == ("xen_blkfront", "xen_netfront")
+
+
+def test_modprobe_finds_all_of_it(appended: Appended) -> None:
+    directory = appended.unpacked / "usr/lib/modules" / appended.version
+    modules = [path.name.split(".ko")[0] for path in directory.rglob("*.ko")]
+    assert len(modules) > 5
+    for name in modules:
+        files = appended.modprobe(name)
+        assert files[-1].endswith(f"/{name}.ko")
+        assert all(Path(file).is_file() for file in files)
+    assert (directory / "modules.dep.bin").is_file()
+
+
+def test_the_real_pygrub_takes_the_kernel_with_it(appended: Appended) -> None:
+    assert appended.check.json["pygrub"]["initrd"] == f"/boot/initrd.img-{appended.version}"
+    assert appended.real == appended.promised
+    assert appended.real.initrd == appended.image
+
+
+def test_the_way_back_from_it_is_exact(appended: Appended) -> None:
+    assert appended.rolled_back.status == 0, appended.rolled_back.err
+    assert appended.left == []

@@ -7,21 +7,26 @@ archives it skips zeros; one that is not compressed has to begin at a multiple o
 counted from the start of the whole, whatever was before it (unpack_to_rootfs()). After lz4, whose
 old format has no end, four zeros stand for it (lib/decompress_unlz4.c).
 
-So the old bytes stay as they are. lsinitramfs(8) and lsinitrd(8) know no archive behind a
+So the old bytes stay as they are. Where they are another kernel's initrd, all modules of the new
+one come behind them, as gzip, and then the rest in an archive of its own, so that a later run finds
+that as it finds any. lsinitramfs(8) and lsinitrd(8) know no archive behind a
 compressed one; the kernel, and pvprep's own reading, do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
 
+from ..beneath import chmod
 from ..changes import Additions, BuildInitrd
 from ..errors import PvprepError
 from ..guest import Guest
 from ..synced import chunks, create
 from .base import MARKER, Base, read
 from .moduletree import indexed, module, needed
-from .newc import Item, archive
+from .newc import Item, Tree, archive, members
 
 _TEXT = b"What follows was appended by pvprep.\n"
 _REBUILD = "have the guest's own builder make the initrd: --initrd rebuild"
@@ -33,24 +38,30 @@ def build(guest: Guest, change: BuildInitrd, adds: Additions, output: str) -> No
     Raises PvprepError where it cannot be done. What was appended before is taken over into the new
     archive. The same additions give the same bytes.
     """
-    place = guest.host(change.path)
+    source = adds.base or change.path
+    place = guest.host(source)
     base = read(place)
     if base.problem:
-        raise PvprepError(f"{change.path} cannot be read: {base.problem}", _REBUILD)
-    items = dict(base.own)
+        raise PvprepError(f"{source} cannot be read: {base.problem}", _REBUILD)
+    others = re.compile(rf"(?:usr/)?lib/modules/(?!{re.escape(change.version)}/)")
+    items = {path: item for path, item in base.own.items() if not others.match(path)}
+    modules: dict[str, Item] = {}
     if adds.modules and adds.flat:
         items.update(_flat(guest, change.version, adds))
     elif adds.modules:
-        items.update(
-            (base.tree.place(path), item)
-            for path, item in indexed(guest, place, base, change.version, adds.modules).items()
-        )
+        found = indexed(guest, place, change.version, adds.modules)
+        modules = {base.tree.place(path): item for path, item in found.items()}
+    if not adds.base:
+        items.update(modules)
     for path, content in adds.files:
         path = base.tree.place(path)
         items[path] = Item(content, base.tree.files.get(path, 0o644))
     items[MARKER] = Item(_TEXT)
     more = archive(base.tree, items, first=(MARKER,))
-    create(guest.host(output), _whole(place, base, more))
+    packed = _packed(base.tree, modules) if adds.base else ()
+    made = guest.host(output)
+    create(made, _whole(place, base, packed, more))
+    chmod(made, os.stat(place).st_mode & 0o777)  # the old one may hide a key
 
 
 def _flat(guest: Guest, version: str, adds: Additions) -> Iterator[tuple[str, Item]]:
@@ -64,7 +75,17 @@ def _flat(guest: Guest, version: str, adds: Additions) -> Iterator[tuple[str, It
         yield f"lib/{names[name]}.ko", module(guest, version, path)
 
 
-def _whole(place: str, base: Base, more: bytes) -> Iterator[bytes]:
+def _packed(tree: Tree, items: Mapping[str, Item]) -> Iterator[bytes]:
+    """An archive of many modules, as every kernel unpacks it."""
+    import zlib
+
+    packer = zlib.compressobj(wbits=31)
+    for piece in members(tree, items):
+        yield packer.compress(piece)
+    yield packer.flush()
+
+
+def _whole(place: str, base: Base, packed: Iterable[bytes], more: bytes) -> Iterator[bytes]:
     left = base.end
     for chunk in chunks(place):
         yield chunk[:left]
@@ -73,4 +94,9 @@ def _whole(place: str, base: Base, more: bytes) -> Iterator[bytes]:
             break
     if not base.own:
         yield bytes(-base.end % 4 + (4 if base.compression == "lz4" else 0))
+    size = 0
+    for piece in packed:
+        yield piece
+        size += len(piece)
+    yield bytes(-size % 4)
     yield more

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Optional
 
 from ..survey.archives import Walk
-from ..survey.cpio import Member
 from ..survey.isolate import Prover
+from ..survey.payload import open_stream, sniff
 from ..survey.streams import PayloadError, Stream, open_file
 from ..synced import private
 from .newc import Item, Tree
@@ -22,6 +23,7 @@ from .newc import Item, Tree
 MARKER = "pvprep-appended"
 _OWN_MAX = 12 << 20  # bytes; see _ANSWER in survey/isolate.py
 _MODULES_MAX = 1 << 30  # bytes that are written outside the guest
+_ADDED_MAX = 512 << 20  # bytes of modules that come, which are held in memory
 _PIECE = 1 << 20
 
 
@@ -49,6 +51,13 @@ def unpack_modules(place: str, version: str, directory: str) -> str:
     """Write all that lies in its lib/modules/VERSION into a directory; "" or why not."""
     prover = Prover(lambda path: _modules(path, version, directory), lambda words: words)
     return prover(place)
+
+
+def unpack_files(directory: str, files: Mapping[str, str]) -> str:
+    """Write files of this machine (values), unpacked where they are compressed, into a directory,
+    by these names (keys); "" or why not."""
+    prover = Prover(lambda path: _unpack_files(path, files), lambda words: words)
+    return prover(directory)
 
 
 def _read(place: str) -> Base:
@@ -94,17 +103,16 @@ def _modules(place: str, version: str, directory: str) -> str:
     try:
         for member, stream in Walk(open_file(place)):
             match = pattern.fullmatch(member.name)
-            if not match or not stat.S_ISREG(member.mode) or ".." in match[1].split("/"):
+            if not match or not stat.S_ISREG(member.mode):
                 continue
             total += member.size
             if total > _MODULES_MAX:
                 return f"its modules have more than {_MODULES_MAX} bytes"
-            to = os.path.join(directory, match[1])
-            os.makedirs(os.path.dirname(to), exist_ok=True)
+            to = _made(directory, match[1])
             if member.links > 1 and not member.size:
                 waiting.setdefault(member.inode, []).append(to)
                 continue
-            _copy(member, stream, to)
+            _copy(stream, member.size, to)
             for name in waiting.pop(member.inode, ()):
                 os.link(to, name)
     except (PayloadError, OSError) as error:
@@ -112,9 +120,39 @@ def _modules(place: str, version: str, directory: str) -> str:
     return ""
 
 
-def _copy(member: Member, stream: Stream, to: str) -> None:
-    left = member.size
+def _unpack_files(directory: str, files: Mapping[str, str]) -> str:
+    left = _ADDED_MAX
+    for name, place in files.items():
+        try:
+            whole = open_file(place)
+            compression = sniff(os.pread(whole.fd, 8, 0)) or "none"
+            left -= _copy(open_stream(whole, compression), left, _made(directory, name))
+            os.close(whole.fd)
+        except (PayloadError, OSError) as error:
+            return f"{name}: {error}"
+        if left <= 0:
+            return f"they have more than {_ADDED_MAX} bytes"
+    return ""
+
+
+def _made(directory: str, name: str) -> str:
+    """The path of a file there, whose directory is made; PayloadError where it would lie outside.
+
+    A name may begin with `/`, as what follows lib/modules/VERSION/ in an image that means harm.
+    """
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." in parts or not parts:
+        raise PayloadError(f"a file in it is named {name!r}")
+    place = os.path.join(directory, *parts)
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    return place
+
+
+def _copy(stream: Stream, most: int, to: str) -> int:
+    """Write what comes next, up to so many bytes; how many there were."""
+    left = most
     with open(to, "wb", opener=private) as out:
         while left and (piece := stream.take(min(left, _PIECE))):
             out.write(piece)
             left -= len(piece)
+    return most - left

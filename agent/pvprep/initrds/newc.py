@@ -6,7 +6,7 @@ Source: Linux Documentation/driver-api/early-userspace/buffer-format.rst, init/i
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import PvprepError
@@ -89,11 +89,16 @@ def archive(tree: Tree, items: Mapping[str, Item], first: Sequence[str] = ()) ->
     takes the last four bytes for the unpacked size, unpacks the first archive alone and drops the
     rest. A size of 0 makes it hand over the whole as it is (tools/libs/guest/xg_dom_core.c).
     """
+    whole = b"".join(members(tree, items, first))
+    return whole + bytes(-len(whole) % BLOCK)
+
+
+def members(tree: Tree, items: Mapping[str, Item], first: Sequence[str] = ()) -> Iterator[bytes]:
+    """The same in pieces, without the zeros."""
     placed = {tree.place(path): item for path, item in items.items()}
     order = [path for path in first if path in placed]
     order += sorted(set(placed).difference(order))
     there, made = tree.directories, set[str]()
-    parts: list[bytes] = []
     number = 0
     for path in order:
         above = path.split("/")[:-1]
@@ -102,19 +107,17 @@ def archive(tree: Tree, items: Mapping[str, Item], first: Sequence[str] = ()) ->
             if directory not in there and directory not in made:
                 made.add(directory)
                 number += 1
-                parts.append(_member(directory, stat.S_IFDIR | 0o755, b"", number, 2))
+                yield _member(directory, stat.S_IFDIR | 0o755, b"", number, 2)
         if path in tree.shared:
             # The kernel writes into a file that is there, so all its other names would change. A
             # link takes its name away first (clean_path() in init/initramfs.c).
             number += 1
-            parts.append(_member(path, stat.S_IFLNK | 0o777, b".", number))
+            yield _member(path, stat.S_IFLNK | 0o777, b".", number)
         item = placed[path]
         number += 1
         mode = stat.S_IFREG | item.mode
-        parts.append(_member(path, mode, item.content, number, mtime=item.mtime))
-    parts.append(_member("TRAILER!!!", 0, b"", 0))
-    whole = b"".join(parts)
-    return whole + bytes(-len(whole) % BLOCK)
+        yield _member(path, mode, item.content, number, mtime=item.mtime)
+    yield _member("TRAILER!!!", 0, b"", 0)
 
 
 def _member(

@@ -15,7 +15,7 @@ from ..errors import Exit, PvprepError
 from ..facts import Kernel, KernelProof
 from ..survey.isolate import prove_all
 from ..survey.kernel_image import prove_kernel
-from ..survey.kernels import FRONTENDS, NOT_GUESTS, config_values, module_names, version_key
+from ..survey.kernels import NOT_GUESTS, config_values, module_names, version_key
 from ..synced import digest
 from . import package, tree
 from .member import DIR, FILE, Member, refused, version_of
@@ -160,7 +160,7 @@ def _text(member: Member, source: str) -> str:
 
 
 def _kernel(one: Found, proofs: dict[str, KernelProof]) -> Kernel:
-    """The kernel as it will be in a guest; without an initrd, which has to be built there."""
+    """The kernel as it will be in a guest; without an initrd, which has to be made there."""
     values, lines = config_values(one.config)
     names = "\n".join(member.name for member in one.modules if member.kind == FILE)
     return Kernel(
@@ -171,7 +171,7 @@ def _kernel(one: Found, proofs: dict[str, KernelProof]) -> Kernel:
         config_path=f"/boot/config-{one.version}" if one.config else "",
         config_lines=lines,
         builtin=frozenset(module_names(one.builtin)),
-        modules=frozenset(module_names(names)) & FRONTENDS,
+        modules=frozenset(module_names(names)),
     )
 
 

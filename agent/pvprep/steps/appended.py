@@ -61,7 +61,8 @@ def additions(
     target = context.target
     assert target is not None
     wanted = [one for one in context.frontends if one.replace("-", "_") not in target.builtin]
-    lacking = tuple(one for one in wanted if one.replace("-", "_") not in proof.modules)
+    inside = proof.loadable(target.version)
+    lacking = tuple(one for one in wanted if one.replace("-", "_") not in inside)
     if wanted and proof.versions and target.version not in proof.versions:
         lacking = tuple(wanted)
     kind = context.facts.initrd_tool

@@ -7,21 +7,23 @@ built once, after every file it copies has been written, beside the old one; the
 only when the drivers and their place in the load order are proven does it replace the old one.
 
 With --initrd append none of the guest's programs runs: the frontends, and the files that a builder
-would have copied, are put behind the old image as one more archive, and proven in the same way.
+would have copied, are put behind the old image as one more archive, and proven in the same way. A
+kernel that has no initrd, as one from outside, gets one that is made of another kernel's and of its
+own modules.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..changes import BuildInitrd, InstallPackages
+from ..changes import Additions, BuildInitrd, InstallPackages
 from ..context import Context
 from ..draft import Draft
 from ..editors import modules, shellvars
 from ..facts import InitrdProof, Kernel
 from ..findings import Level
 from ..initrds.initramfs_tools import POST_UPDATE
-from . import appended
+from . import appended, borrowed
 from .fallback import HOOK_FILES, carrier
 from .step import Step
 
@@ -98,20 +100,12 @@ def _append(context: Context, draft: Draft, path: str, lacks: Sequence[str]) -> 
     assert target is not None
     tool = context.facts.initrd_tool
     if not target.initrd:
-        draft.say(
-            "initrd.nothing-to-append-to",
-            Level.ERROR,
-            f"{lacks[0]}: there is nothing that the drivers could be appended to",
-            where=path,
-            remedy="have the guest's own builder make one: --initrd rebuild (of an image with "
-            "--attach loop); or name a kernel that the guest has an initrd for",
-        )
+        _borrow(context, draft, path, lacks)
         return
     proof = context.facts.initrds.get(path, InitrdProof())
     why = appended.refusal(context, proof)
     if not why:
-        inputs, first = _inputs(context, draft), _loads_first(context)
-        adds = appended.additions(context, draft, proof, inputs, first)
+        adds = _additions(context, draft, proof)
         if adds.names:
             build = BuildInitrd(NAME, target.version, path, tool, why=tuple(lacks), adds=adds)
             draft.build(build)
@@ -128,6 +122,48 @@ def _append(context: Context, draft: Draft, path: str, lacks: Sequence[str]) -> 
         where=path,
         remedy="have the guest's own builder make it: --initrd rebuild",
     )
+
+
+def _borrow(context: Context, draft: Draft, path: str, lacks: Sequence[str]) -> None:
+    """Plan to make the initrd of another kernel's; where that cannot be done, say why."""
+    target, other = context.target, borrowed.donor(context)
+    assert target is not None
+    if other is None:
+        draft.say(
+            "initrd.nothing-to-append-to",
+            Level.ERROR,
+            f"{lacks[0]}: there is nothing that the drivers could be appended to",
+            evidence=borrowed.refusals(context),
+            where=path,
+            remedy="have the guest's own builder make one: --initrd rebuild (of an image with "
+            "--attach loop); or name a kernel that the guest has an initrd for",
+        )
+        return
+    lost = borrowed.lost(context, other)
+    if lost:
+        draft.say(
+            "initrd.no-root",
+            Level.ERROR,
+            f"{target.version} has no {lost}, which / needs: no initrd would find it",
+            evidence=f"{other.version} has it in {other.initrd} or built in; {target.version} has "
+            "it neither as a module nor built in",
+            where=path,
+            remedy="name another kernel with --kernel-from",
+        )
+        return
+    adds = _additions(context, draft, context.facts.initrds[other.initrd])
+    adds = borrowed.additions(context, other, adds)
+    made = f"{path} made of {other.initrd} and {len(adds.modules)} modules of {target.version}"
+    build = BuildInitrd(
+        NAME, target.version, path, context.facts.initrd_tool, why=(*lacks, made), adds=adds
+    )
+    draft.build(build)
+    _hooks(context, draft)
+
+
+def _additions(context: Context, draft: Draft, proof: InitrdProof) -> Additions:
+    inputs, first = _inputs(context, draft), _loads_first(context)
+    return appended.additions(context, draft, proof, inputs, first)
 
 
 def _hooks(context: Context, draft: Draft) -> None:
@@ -225,9 +261,13 @@ def problems(context: Context, draft: Draft, proof: InitrdProof) -> Iterator[str
         return
     wanted = [name.replace("-", "_") for name in context.frontends]
     loadable = [name for name in wanted if name not in target.builtin]
+    found = proof.loadable(target.version)
     for name in loadable:
-        if name not in proof.modules:
+        if name not in found:
             yield f"lacks {name}"
+    for drivers in borrowed.drivers(context, "/"):
+        if target.modules.intersection(drivers) and (found | target.builtin).isdisjoint(drivers):
+            yield f"lacks {' or '.join(drivers)}, which mounts /"
     # What is built in may be listed too; in which order the two come makes no difference.
     first = [name for name in proof.preload if name not in target.builtin][: len(loadable)]
     if _loads_first(context) and set(first) != set(loadable):
@@ -235,7 +275,7 @@ def problems(context: Context, draft: Draft, proof: InitrdProof) -> Iterator[str
         yield f"loads {shown} first, not {' and '.join(loadable)}"
     elif context.facts.initrd_tool in INPUTS_OF:  # their initrds load what they list, and no more
         for name in loadable:
-            if name in proof.modules and name not in proof.preload:
+            if name in found and name not in proof.preload:
                 yield f"does not load {name}"
     if loadable and proof.versions and target.version not in proof.versions:
         yield f"has modules for {', '.join(proof.versions)} only"
@@ -277,8 +317,13 @@ STEP = Step(
             "that pvprep knows and that the kernel reads on behind."
         ),
         "initrd.nothing-to-append-to": (
-            "With --initrd append the initrd that is there is extended, and this kernel has none: "
-            "one from outside (--kernel-from) brings none along, as an initrd is made for a guest."
+            "With --initrd append an initrd that is there is extended. This kernel has none, and "
+            "no other kernel's can be taken: it was not made by the guest's builder, this kernel "
+            "could not unpack it, or it is one of nash, which loads one kernel's modules alone."
+        ),
+        "initrd.no-root": (
+            "The kernel has no driver for the file system of /, or for what that lies on, neither "
+            "as a module nor built in. Whatever is in its initrd, it would wait for / for ever."
         ),
         "initrd.hooks-left-out": (
             "update-initramfs runs the programs in /etc/initramfs/post-update.d for each new "

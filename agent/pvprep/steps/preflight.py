@@ -11,6 +11,7 @@ from ..context import Context, choose_offer
 from ..draft import Draft
 from ..facts import Facts, Virt
 from ..findings import Level
+from . import borrowed
 from .step import Step
 
 MIB = 1024 * 1024
@@ -128,10 +129,14 @@ def _room(context: Context, draft: Draft) -> None:
             )
     need = dict(KERNEL_ROOM) if context.target is None else {}
     if offer and not offer.there:
-        need = {holder: offer.modules_size + INDEX_ROOM, "/boot": offer.boot_size + INITRD_ROOM}
+        need = {holder: offer.modules_size + INDEX_ROOM, "/boot": offer.boot_size}
     initrd = facts.boot_files.get(context.target.initrd, 0) if context.target else 0
     # The new initrd lies beside the old one until it is proven.
-    need["/boot"] = need.get("/boot", 0) + max(initrd * 5 // 4, 8 * MIB)
+    new = max(initrd * 5 // 4, 8 * MIB)
+    if context.target and not context.target.initrd:
+        other = borrowed.donor(context) if context.options.initrd == "append" else None
+        new = INITRD_ROOM + (facts.boot_files.get(other.initrd, 0) if other else 0)
+    need["/boot"] = need.get("/boot", 0) + new
     need["/var/lib"] = initrd + JOURNAL_ROOM
     old = _OLD_KERNELS.get(facts.distro.family, "all but two")
     for path, wanted in need.items():

@@ -15,11 +15,12 @@ from . import byid, hidden, kernels, network, storage, system, xenstore
 from . import files as configuration
 
 
-def take(guest: Guest, patterns: Iterable[str]) -> Facts:
-    """Survey a guest. patterns: which configuration files the steps want to see."""
+def take(guest: Guest, patterns: Iterable[str], every_initrd: bool = False) -> Facts:
+    """Survey a guest. patterns: which configuration files the steps want to see; every_initrd: see
+    kernels.kernels()."""
     found = configuration.files(guest, patterns)
     disks, mounts = _storage(guest, found)
-    installed, proofs = kernels.kernels(guest)
+    installed, proofs = kernels.kernels(guest, every_initrd)
     distribution = system.distro(guest)
     initrd_tool = initrds.detect(guest)
     in_chroot = guest.running and system.in_chroot()

@@ -46,7 +46,7 @@ class _Contents:
     """What was found so far."""
 
     modules: set[str] = field(default_factory=set)
-    versions: dict[str, None] = field(default_factory=dict)
+    versions: dict[str, set[str]] = field(default_factory=dict)  # and the modules of each
     files: dict[str, bytes] = field(default_factory=dict)
     # Names of wanted files whose content comes with a later hard link.
     waiting: dict[tuple[int, int, int], list[str]] = field(default_factory=dict)
@@ -97,12 +97,12 @@ def _take(walk: Walk, contents: _Contents) -> None:
 def _note(name: str, has_content: bool, contents: _Contents) -> None:
     """See what the name alone tells."""
     version = _VERSION.match(name)
-    if version:
-        contents.versions[version[1]] = None
+    of_version = contents.versions.setdefault(version[1], set()) if version else set()
     if has_content and ".ko" in name:
         module = _MODULE.fullmatch(name)
         if module:
             contents.modules.add(module[1].replace("-", "_"))
+            of_version.add(module[1].replace("-", "_"))
     elif name in ("scripts/functions", "conf/initramfs.conf"):
         contents.initramfs_tools = True
     elif name.startswith("usr/lib/dracut/") or name.endswith("lib/dracut-lib.sh"):
@@ -133,6 +133,7 @@ def _proof(contents: _Contents, compression: tuple[str, ...], problem: str) -> I
         compression=compression,
         modules=frozenset(contents.modules),
         versions=tuple(contents.versions),
+        by_version={one: frozenset(names) for one, names in contents.versions.items()},
         preload=preload,
         resume=resume,
         files=contents.files,

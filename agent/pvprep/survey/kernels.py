@@ -29,12 +29,11 @@ INITRDS = tuple(
     f"/boot/{name}" for name in ("initrd.img-{}", "initramfs-{}.img", "initrd-{}.img", "initrd-{}")
 )
 CONFIG = re.compile(
-    r"^(?:CONFIG_(?P<set>XEN\w*|HVC_XEN|X86_XEN|X86_64_XEN)=(?P<value>[ymn])"
-    r"|# CONFIG_(?P<unset>XEN\w*|HVC_XEN) is not set)$",
+    r"^(?:CONFIG_(?P<set>XEN\w*|HVC_XEN|X86_XEN|X86_64_XEN|RD_\w+)=(?P<value>[ymn])"
+    r"|# CONFIG_(?P<unset>XEN\w*|HVC_XEN|RD_\w+) is not set)$",
     re.M,
 )
-FRONTENDS = {"xen_blkfront", "xen_netfront", "xenblk", "xennet"}
-# What builds them, in either line of kernels.
+# What builds the frontends, in either line of kernels.
 FRONTEND_OPTIONS = {
     "XEN_BLKDEV_FRONTEND": ("xen_blkfront", "xenblk"),
     "XEN_NETDEV_FRONTEND": ("xen_netfront", "xennet"),
@@ -47,13 +46,16 @@ MEMORY = f"/run/pvprep/proofs-{__version__}.json"
 _OF_TREES: WeakKeyDictionary[Guest, dict[str, Any]] = WeakKeyDictionary()
 
 
-def kernels(guest: Guest) -> tuple[tuple[Kernel, ...], dict[str, InitrdProof]]:
+def kernels(
+    guest: Guest, every_initrd: bool = False
+) -> tuple[tuple[Kernel, ...], dict[str, InitrdProof]]:
     """All kernels in /boot, newest last as the names sort; and the initrds of PV-capable ones.
 
     What cannot be PV-capable by its configuration has its initrd left unopened: it costs time.
+    every_initrd: it is opened all the same, as another kernel's may have to be made from it.
     """
     found = [kernel for kernel in (_kernel(guest, name) for name in _images(guest)) if kernel]
-    able = [kernel for kernel in found if kernel.config.get("XEN_PV") != "n"]
+    able = [one for one in found if every_initrd or one.config.get("XEN_PV") != "n"]
     images, initrds = _Proofs(guest).take(
         [kernel.image for kernel in found], [kernel.initrd for kernel in able if kernel.initrd]
     )
@@ -115,7 +117,7 @@ def _kernel(guest: Guest, name: str) -> Optional[Kernel]:
         config_path=config_path,
         config_lines=lines,
         builtin=builtin_modules(listed, config),
-        modules=frozenset(listed_modules(guest.text(f"{modules}/modules.dep"))) & FRONTENDS,
+        modules=frozenset(listed_modules(guest.text(f"{modules}/modules.dep"))),
     )
 
 
@@ -237,6 +239,7 @@ def _pack(proof: InitrdProof) -> dict[str, Any]:
         **{key: getattr(proof, key) for key in ("kind", "resume", "problem")},
         **{key: list(getattr(proof, key)) for key in ("compression", "versions", "preload")},
         "modules": sorted(proof.modules),
+        "by_version": {one: sorted(names) for one, names in proof.by_version.items()},
         "files": {path: content.decode("latin-1") for path, content in proof.files.items()},
     }
 
@@ -247,6 +250,7 @@ def _unpack(value: Mapping[str, Any]) -> InitrdProof:
         compression=tuple(value["compression"]),
         modules=frozenset(value["modules"]),
         versions=tuple(value["versions"]),
+        by_version={one: frozenset(names) for one, names in value["by_version"].items()},
         preload=tuple(value["preload"]),
         resume=value["resume"],
         files={path: text.encode("latin-1") for path, text in value["files"].items()},

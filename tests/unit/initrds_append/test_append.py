@@ -212,6 +212,7 @@ def test_absolute_paths_of_an_old_index_stay_absolute(root: Path, tmp_path: Path
     [
         ("", "does not know xen-blkfront"),
         ("../../../../etc/xen-blkfront.ko:\n", "is no module"),
+        ("/etc/xen-blkfront.ko:\n", "is no module"),
         ("x/xen-blkfront.ko:\nx/xen-netfront.ko:\n", "is missing"),
     ],
 )
@@ -243,7 +244,14 @@ def test_links_that_go_round_in_circles(root: Path) -> None:
         append(root, image, [], conf__modules=b"x")
 
 
-def test_hostile_names_stay_in_the_scratch_directory(root: Path, tmp_path: Path) -> None:
-    hostile = [(f"usr/{DIRECTORY}/../../../../../../{tmp_path}/evil.ko", b"x")]
-    append(root, merged(hostile))
+@pytest.mark.parametrize("way", ["../../../../../../", "", "./", "kernel/../../../../../.."])
+def test_hostile_names_stay_in_the_scratch_directory(
+    root: Path, tmp_path: Path, way: str
+) -> None:
+    hostile = [(f"usr/{DIRECTORY}/{way}{tmp_path}/evil.ko", module())]
+    if ".." in way:
+        with pytest.raises(PvprepError, match="a file in it is named"):
+            append(root, merged(hostile))
+    else:
+        append(root, merged(hostile))
     assert not (tmp_path / "evil.ko").exists()

@@ -96,6 +96,7 @@ def test_initramfs_tools(tmp_path: Path, compression: str, early: bool) -> None:
         compression=(("none",) if early else ()) + (compression,),
         modules=frozenset({"xen_blkfront", "xen_netfront"}),
         versions=("6.1.0-9-amd64",),
+        by_version={"6.1.0-9-amd64": frozenset({"xen_blkfront", "xen_netfront"})},
         preload=("xen_blkfront", "xen_netfront"),
         resume="/dev/sda5",
         files={
