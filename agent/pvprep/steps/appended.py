@@ -20,6 +20,8 @@ from .fallback import HOOK_FILES, carrier
 FORCED = "etc/cmdline.d/20-force_drivers.conf"  # as dracut itself calls it
 LINKS = "/etc/systemd/network/"
 LVM = "/etc/lvm/lvm.conf"  # too large to be seen among the files of an image
+# What can mount a file system; any other by the driver of its own name.
+_DRIVERS = {"ext2": ("ext2", "ext4"), "ext3": ("ext3", "ext4")}
 _KINDS = {"mkinitrd-suse": "mkinitrd"}  # what survey calls the images of builders
 _LINK_DIRECTORY = re.compile(r"((?:usr/)?lib/systemd/network/)[^/]+\.link")
 _MODPROBE = re.compile(r"etc/modprobe\.d/")
@@ -50,6 +52,25 @@ def refusal(context: Context, proof: InitrdProof) -> str:
     return ""
 
 
+def drivers(context: Context, *targets: str) -> list[tuple[str, ...]]:
+    """For each file system mounted there, the modules that can; any of them will do."""
+    mounts = (context.facts.mount(target) for target in targets)
+    names = dict.fromkeys(mount.fstype for mount in mounts if mount)
+    return [_DRIVERS.get(name, (name.replace("-", "_"),)) for name in names]
+
+
+def lacking(context: Context, proof: InitrdProof, *targets: str) -> list[tuple[str, ...]]:
+    """Of these drivers, those that an initrd lacks and that the kernel has as modules."""
+    target = context.target
+    assert target is not None
+    found = proof.loadable(target.version) | target.builtin
+    return [
+        tuple(name for name in names if name in target.modules)
+        for names in drivers(context, *targets)
+        if found.isdisjoint(names) and not target.modules.isdisjoint(names)
+    ]
+
+
 def additions(
     context: Context, draft: Draft, proof: InitrdProof, inputs: Sequence[str], first: bool
 ) -> Additions:
@@ -62,9 +83,10 @@ def additions(
     assert target is not None
     wanted = [one for one in context.frontends if one.replace("-", "_") not in target.builtin]
     inside = proof.loadable(target.version)
-    lacking = tuple(one for one in wanted if one.replace("-", "_") not in inside)
+    missing = [one for one in wanted if one.replace("-", "_") not in inside]
     if wanted and proof.versions and target.version not in proof.versions:
-        lacking = tuple(wanted)
+        missing = list(wanted)
+    missing += [names[0] for names in lacking(context, proof, "/")]
     kind = context.facts.initrd_tool
     new: dict[str, bytes] = {}
     if kind == "initramfs-tools":
@@ -77,7 +99,7 @@ def additions(
         new.update(_suse(context, proof.files, wanted))
     new.update(_copied(context, draft, proof.files, inputs))
     files = {path: text for path, text in new.items() if proof.files.get(path) != text}
-    return Additions(lacking, tuple(sorted(files.items())), flat=kind == "mkinitrd")
+    return Additions(tuple(missing), tuple(sorted(files.items())), flat=kind == "mkinitrd")
 
 
 def _initramfs_tools(

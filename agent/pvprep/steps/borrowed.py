@@ -19,8 +19,6 @@ from ..context import Context
 from ..facts import InitrdProof, Kernel
 from . import appended
 
-# What can mount a file system; any other by the driver of its own name.
-DRIVERS = {"ext2": ("ext2", "ext4"), "ext3": ("ext3", "ext4")}
 # Whatever is stacked below a file system that does not lie on a partition.
 LAYERS = ("dm_mod", "dm_crypt", "md_mod", "raid0", "raid1", "raid10", "raid456", "linear")
 # Which Linux could first unpack an initrd of this kind, as far as not all could.
@@ -46,7 +44,7 @@ def lost(context: Context, other: Kernel) -> str:
     assert target is not None
     here = target.modules | target.builtin
     able = _able(context, other)
-    wanted = [*drivers(context, "/", "/usr"), *((layer,) for layer in _layers(context))]
+    wanted = [*appended.drivers(context, "/", "/usr"), *((layer,) for layer in _layers(context))]
     return " and ".join(
         " or ".join(names)
         for names in wanted
@@ -58,17 +56,10 @@ def additions(context: Context, other: Kernel, adds: Additions) -> Additions:
     """The same additions to another kernel's initrd, with all modules that this kernel needs."""
     target = context.target
     assert target is not None
-    wanted = _able(context, other).union(*drivers(context, "/", "/usr"), _layers(context))
+    wanted = _able(context, other).union(*appended.drivers(context, "/", "/usr"), _layers(context))
     rest = (wanted & target.modules) - target.builtin
     rest -= {name.replace("-", "_") for name in adds.modules}
     return replace(adds, modules=(*adds.modules, *sorted(rest)), base=other.initrd)
-
-
-def drivers(context: Context, *targets: str) -> list[tuple[str, ...]]:
-    """For each file system mounted there, the modules that can; any of them will do."""
-    mounts = (context.facts.mount(target) for target in targets)
-    names = dict.fromkeys(mount.fstype for mount in mounts if mount)
-    return [DRIVERS.get(name, (name.replace("-", "_"),)) for name in names]
 
 
 def _layers(context: Context) -> tuple[str, ...]:

@@ -104,6 +104,9 @@ def _append(context: Context, draft: Draft, path: str, lacks: Sequence[str]) -> 
         return
     proof = context.facts.initrds.get(path, InitrdProof())
     why = appended.refusal(context, proof)
+    lacking = appended.lacking(context, proof, "/")
+    if not why and lacking and tool in INPUTS_OF:
+        why = f"it lacks {' or '.join(lacking[0])}, which / needs, and loads what it lists alone"
     if not why:
         adds = _additions(context, draft, proof)
         if adds.names:
@@ -265,9 +268,8 @@ def problems(context: Context, draft: Draft, proof: InitrdProof) -> Iterator[str
     for name in loadable:
         if name not in found:
             yield f"lacks {name}"
-    for drivers in borrowed.drivers(context, "/"):
-        if target.modules.intersection(drivers) and (found | target.builtin).isdisjoint(drivers):
-            yield f"lacks {' or '.join(drivers)}, which mounts /"
+    for drivers in appended.lacking(context, proof, "/"):
+        yield f"lacks {' or '.join(drivers)}, which mounts /"
     # What is built in may be listed too; in which order the two come makes no difference.
     first = [name for name in proof.preload if name not in target.builtin][: len(loadable)]
     if _loads_first(context) and set(first) != set(loadable):

@@ -72,6 +72,27 @@ def test_initramfs_tools() -> None:
     assert b'SYMLINK+="xvda"' in files["etc/udev/rules.d/59-pvprep-names.rules"]
 
 
+@pytest.mark.parametrize(
+    ("fstype", "inside", "more"),
+    [
+        ("xfs", {"ext4"}, ("xfs",)), ("xfs", {"xfs"}, ()), ("ext3", {"ext4"}, ()),
+        ("ext3", {"xfs"}, ("ext4",)), ("vfat", {"xfs"}, ()),
+    ],
+)  # fmt: skip
+def test_the_driver_of_the_root_file_system_comes_where_it_lacks(
+    fstype: str, inside: set[str], more: tuple[str, ...]
+) -> None:
+    """A kernel without vfat has it built in, for all that is known."""
+    modules = frozenset({"xen_blkfront", "xen_netfront", "xfs", "ext4"})
+    found = facts(
+        "initramfs-tools", {"conf/modules": b""}, {"modules": frozenset(inside)},
+        kernels=[kernel(modules=modules)],
+    )  # fmt: skip
+    mounts = [dataclasses.replace(one, fstype=fstype) for one in found.mounts if one.target == "/"]
+    planned = plan(dataclasses.replace(found, mounts=tuple(mounts)), initrd="append")
+    assert adds(planned).modules == ("xen-blkfront", "xen-netfront", *more)
+
+
 def test_names_of_network_cards_go_where_the_hook_of_udev_puts_them() -> None:
     old = {"usr/lib/systemd/network/99-default.link": b"", "conf/modules": b""}
     files = dict(adds(append("initramfs-tools", old)).files)
