@@ -86,6 +86,8 @@ def forked(work: Callable[[], Any]) -> int:
             os._exit(int(error.status))
         except KeyboardInterrupt:
             os._exit(INTERRUPTED)  # the command line says that nothing was changed
+        except OSError:
+            os._exit(int(Exit.NOT_READY))  # as it says of this, which a journal would have caught
         except BaseException:
             traceback.print_exc(file=sys.__stdout__)
             os._exit(99)
