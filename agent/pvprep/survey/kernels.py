@@ -40,9 +40,9 @@ FRONTEND_OPTIONS = {
 }
 # Opening images costs most of a check. What was proven is remembered until the next boot, in
 # memory, for exactly this inode with these times: nothing on the guest's disk is written.
-# Another version of pvprep may write other proofs. Of a tree it is remembered as long as this
-# process works on it.
-MEMORY = f"/run/pvprep/proofs-{__version__}.json"
+# Another version of pvprep may write other proofs, and what they hold has a number as well. Of a
+# tree it is remembered as long as this process works on it.
+MEMORY = f"/run/pvprep/proofs-{__version__}-2.json"
 _OF_TREES: WeakKeyDictionary[Guest, dict[str, Any]] = WeakKeyDictionary()
 
 
