@@ -66,6 +66,7 @@ def _marked(profile: Profile) -> Any:
 
 
 @pytest.mark.roots
+@pytest.mark.long  # what converts them would see it as well
 @pytest.mark.parametrize("profile", [_marked(profile) for profile in profiles.ALL])
 def test_profile_has_what_it_names(profile: Profile) -> None:
     with tarfile.open(roots.build_profile(profile)) as tar:
