@@ -155,3 +155,20 @@ def test_what_is_opened_for_writing_says_who_may_read_it() -> None:
             nowhere = words[0] == "os.devnull"
             there = path.name == "delivery.py" and words[0] == "place"  # a pipe or a device
             assert safe or by_descriptor or nowhere or there, f"{path}:{call.lineno}"
+
+
+def test_what_libraries_start_finds_little_of_the_callers_environment() -> None:
+    program = (
+        "import json, os, sys\nfrom pvprep import cli\nsys.argv = ['pvprep', 'explain', 'tls']\n"
+        "sys.stdout = open(os.devnull, 'w')\ncli.main()\n"
+        "print(json.dumps(dict(os.environ)), file=sys.__stdout__)\n"
+    )
+    given = {"PATH": "/evil", "LD_PRELOAD": "", "APT_CONFIG": "/evil", "https_proxy": "http://p"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True,
+        env={**given, "PYTHONPATH": str(AGENT), "TERM": "xterm", "DEBCONF_REDIR": "1"},
+    )  # fmt: skip
+    left = json.loads(done.stdout)
+    assert left.pop("PATH").startswith("/usr/local/sbin:")
+    left.pop("LC_CTYPE", "")  # Python's own (PEP 538)
+    assert left == {"https_proxy": "http://p", "PYTHONPATH": str(AGENT), "TERM": "xterm"}
