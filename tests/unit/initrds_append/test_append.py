@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -49,8 +49,13 @@ def root(tmp_path: Path) -> Path:
         "modules.dep": f"{BLOCK}:\n{NET}: {HELP}\n{HELP}:\n{EXT4}:\n".encode(),
         "modules.builtin": b"kernel/fs/built.ko\n",
     }
+    return planted(root, VERSION, files)
+
+
+def planted(root: Path, version: str, files: Mapping[str, bytes]) -> Path:
+    """The guest with these files in a kernel's directory of modules."""
     for path, content in files.items():
-        place = root / DIRECTORY / path
+        place = root / "lib/modules" / version / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
         os.utime(place, (1_600_000_000, 1_600_000_000))
@@ -58,7 +63,7 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def merged(extra: Sequence[tuple[str, bytes]] = ()) -> bytes:
+def merged(extra: Sequence[tuple[str, bytes]] = (), version: str = VERSION) -> bytes:
     """An initrd of initramfs-tools with one module, where lib is a link."""
     return member("lib", b"usr/lib", SYMLINK) + cpio(
         [
@@ -67,8 +72,8 @@ def merged(extra: Sequence[tuple[str, bytes]] = ()) -> bytes:
             ("scripts/functions", b"#"),
             ("conf/", b""),
             ("conf/modules", b"ext4\n"),
-            (f"usr/{DIRECTORY}/{EXT4}", module("alias=fs-ext4")),
-            (f"usr/{DIRECTORY}/modules.dep", f"{EXT4}:\n".encode()),
+            (f"usr/lib/modules/{version}/{EXT4}", module("alias=fs-ext4")),
+            (f"usr/lib/modules/{version}/modules.dep", f"{EXT4}:\n".encode()),
             *extra,
         ]
     )

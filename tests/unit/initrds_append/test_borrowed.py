@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import lzma
-import os
 import subprocess
 import zlib
 from collections.abc import Sequence
@@ -19,10 +18,12 @@ from tests.unit.initrds_append.test_append import (
     HELP,
     NET,
     Still,
+    merged,
+    planted,
     unpack,
 )
 from tests.unit.modules import module
-from tests.unit.survey.synthetic import COMPRESSIONS, SYMLINK, compress, cpio, member
+from tests.unit.survey.synthetic import COMPRESSIONS, compress
 
 from pvprep.changes import Additions, BuildInitrd
 from pvprep.errors import PvprepError
@@ -54,28 +55,12 @@ def root(tmp_path: Path) -> Path:
         "modules.softdep": b"# by depmod\nsoftdep ext4 pre: crc32c post: nothing\n",
         "modules.alias": b"alias fs-ext4 ext4\nalias crc32c crc32c_generic\nalias crc32c gone\n",
     }
-    for path, content in files.items():
-        place = root / DIRECTORY / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content)
-        os.utime(place, (1_600_000_000, 1_600_000_000))
-    (root / "boot").mkdir()
-    return root
+    return planted(root, NEW, files)
 
 
 def other(extra: Sequence[tuple[str, bytes]] = ()) -> bytes:
     """The initrd of the old kernel, where lib is a link."""
-    return member("lib", b"usr/lib", SYMLINK) + cpio(
-        [
-            ("usr/", b""),
-            ("usr/lib/", b""),
-            ("scripts/functions", b"#"),
-            ("conf/modules", b"ext4\n"),
-            (f"usr/lib/modules/{OLD}/{EXT4}", module("alias=fs-ext4")),
-            (f"usr/lib/modules/{OLD}/modules.dep", f"{EXT4}:\n".encode()),
-            *extra,
-        ]
-    )
+    return merged(extra, OLD)
 
 
 def make(
